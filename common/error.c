@@ -1,0 +1,58 @@
+#include "common/error.h"
+
+static const struct {
+    SlErrorCode code;
+    unsigned status;
+} statuses[] = {
+    { SL_ERROR_INVALID, 400 },      { SL_ERROR_UNAUTHORIZED, 401 }, { SL_ERROR_FORBIDDEN, 403 },
+    { SL_ERROR_NOT_FOUND, 404 },    { SL_ERROR_METHOD, 405 },       { SL_ERROR_CONFLICT, 409 },
+    { SL_ERROR_TOO_LARGE, 413 },    { SL_ERROR_HEADERS, 431 },      { SL_ERROR_SYSTEM, 500 },
+    { SL_ERROR_UNSUPPORTED, 501 },  { SL_ERROR_UNAVAILABLE, 503 },  { SL_ERROR_DEADLINE, 504 },
+    { SL_ERROR_NOT_MODIFIED, 304 }, { SL_ERROR_CANCELLED, 499 },
+};
+
+G_DEFINE_QUARK(sl-error, sl_error)
+
+bool
+sl_fail(GError **error, SlErrorCode code, const char *format, ...)
+{
+    va_list args;
+
+    if (!error)
+        return false;
+    va_start(args, format);
+    g_propagate_error(error, g_error_new_valist(SL_ERROR, (int)code, format, args));
+    va_end(args);
+    return false;
+}
+
+bool
+sl_fail_errno(GError **error, int errnum, const char *format, ...)
+{
+    g_autofree char *what = NULL;
+    va_list args;
+
+    va_start(args, format);
+    what = g_strdup_vprintf(format, args);
+    va_end(args);
+    return sl_fail(error, SL_ERROR_SYSTEM, "%s: %s", what, g_strerror(errnum));
+}
+
+unsigned
+sl_error_http_status(const GError *error)
+{
+    if (error->domain == SL_ERROR)
+        for (size_t i = 0; i < G_N_ELEMENTS(statuses); i++)
+            if ((int)statuses[i].code == error->code)
+                return statuses[i].status;
+    return 500;
+}
+
+SlErrorCode
+sl_error_code_from_http(unsigned status)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(statuses); i++)
+        if (statuses[i].status == status)
+            return statuses[i].code;
+    return status >= 400 && status < 500 ? SL_ERROR_INVALID : SL_ERROR_SYSTEM;
+}

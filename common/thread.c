@@ -1,0 +1,162 @@
+#include "common/thread.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+enum { PARK_S = 5 };
+
+bool
+sl_thread_start(const char *name, void *(*run)(void *), void *data, pthread_t *ret_thread, GError **error)
+{
+    g_autofree char *short_name = g_strndup(name, 15);
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, old;
+    int failed;
+
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, SL_THREAD_STACK_BYTES);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    failed = pthread_create(&thread, &attr, run, data);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    if (failed)
+        return sl_fail_errno(error, failed, "starting thread %s", name);
+    pthread_setname_np(thread, short_name);
+    *ret_thread = thread;
+    return true;
+}
+
+bool
+sl_thread_detach(const char *name, void *(*run)(void *), void *data, GError **error)
+{
+    pthread_t thread;
+
+    if (!sl_thread_start(name, run, data, &thread, error))
+        return false;
+    pthread_detach(thread);
+    return true;
+}
+
+typedef struct Job {
+    void (*run)(void *);
+    void *data;
+    struct Job *next;
+} Job;
+
+struct SlPool {
+    pthread_mutex_t lock;
+    pthread_cond_t work, ended;
+    Job *first, **last;
+    unsigned n_queued, n_idle, n_threads, max_threads;
+    bool closing;
+    char *name;
+};
+
+SlPool *
+sl_pool_new(const char *name, unsigned max_threads)
+{
+    SlPool *pool = g_new0(SlPool, 1);
+    pthread_condattr_t attr;
+
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->work, &attr);
+    pthread_cond_init(&pool->ended, &attr);
+    pthread_condattr_destroy(&attr);
+    pool->last = &pool->first;
+    pool->max_threads = max_threads;
+    pool->name = g_strdup(name);
+    return pool;
+}
+
+/* Waits for a job; NULL when this thread has been idle long enough or the pool is closing. Lock held. */
+static Job *
+pool_take(SlPool *pool)
+{
+    struct timespec until;
+    Job *job;
+    int waited = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PARK_S;
+    while (!pool->first && !pool->closing && waited != ETIMEDOUT) {
+        pool->n_idle++;
+        waited = pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+        pool->n_idle--;
+    }
+    job = pool->first;
+    if (!job)
+        return NULL;
+    pool->first = job->next;
+    if (!pool->first)
+        pool->last = &pool->first;
+    pool->n_queued--;
+    return job;
+}
+
+static void *
+pool_thread(void *data)
+{
+    SlPool *pool = data;
+
+    SL_LOCK_GUARD(&pool->lock);
+    for (Job *job; (job = pool_take(pool));) {
+        pthread_mutex_unlock(&pool->lock);
+        job->run(job->data);
+        g_free(job);
+        pthread_mutex_lock(&pool->lock);
+    }
+    if (--pool->n_threads == 0)
+        pthread_cond_broadcast(&pool->ended);
+    return NULL;
+}
+
+void
+sl_pool_run(SlPool *pool, void (*run)(void *), void *data)
+{
+    Job *job = g_new(Job, 1);
+    bool needs_thread;
+
+    *job = (Job){ .run = run, .data = data };
+    pthread_mutex_lock(&pool->lock);
+    *pool->last = job;
+    pool->last = &job->next;
+    needs_thread = ++pool->n_queued > pool->n_idle && pool->n_threads < pool->max_threads;
+    if (needs_thread)
+        pool->n_threads++;
+    else
+        pthread_cond_signal(&pool->work);
+    pthread_mutex_unlock(&pool->lock);
+
+    if (needs_thread && !sl_thread_detach(pool->name, pool_thread, pool, NULL)) {
+        /* No thread to be had: one that is busy takes the job later; with none at all, it is done here. */
+        SL_LOCK_GUARD(&pool->lock);
+        pool->n_threads--;
+        if (pool->n_threads == 0) {
+            pool->n_threads++;
+            pthread_mutex_unlock(&pool->lock);
+            pool_thread(pool);
+            pthread_mutex_lock(&pool->lock);
+        }
+    }
+}
+
+void
+sl_pool_free(SlPool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->closing = true;
+    pthread_cond_broadcast(&pool->work);
+    while (pool->n_threads > 0)
+        pthread_cond_wait(&pool->ended, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+    pthread_cond_destroy(&pool->work);
+    pthread_cond_destroy(&pool->ended);
+    pthread_mutex_destroy(&pool->lock);
+    g_free(pool->name);
+    g_free(pool);
+}
