@@ -1,0 +1,40 @@
+/*
+ * The daemon's state: one SQLite file in WAL mode behind this module, the only home of sqlite3.h. Documents as JSON text by kind and id; events in a bounded table. Schema
+ * version in user_version, migrations from the first day; a newer database is refused with a sentence.
+ *
+ * Commits: a caller that finds nobody committing does it itself, others join the next group; so no thread hop when it is quiet and few commits when it is busy. synchronous=NORMAL survives the kill of a process.
+ * Any thread. Nothing may be held that a commit could wait for.
+ */
+#pragma once
+
+#include "common/error.h"
+
+#include <stdint.h>
+
+typedef struct SlStore SlStore;
+
+typedef struct SlStoreEvent {
+    int64_t time_ns; /* unique and increasing: the store moves it forward where clocks don't */
+    char *json;      /* as GET /events sends it, without a line break */
+} SlStoreEvent;
+
+/* One change; what is NULL is left out. All changes of one sl_store_commit are one transaction. */
+typedef struct SlStoreChange {
+    const char *kind; /* "container", "image", "tag", … */
+    const char *id;
+    const char *document; /* NULL deletes */
+} SlStoreChange;
+
+SlStore *sl_store_open(const char *path, GError **error);
+void sl_store_close(SlStore *store);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlStore, sl_store_close)
+
+/* Blocks until the changes are committed. Errors: SL_ERROR_SYSTEM (disk full, I/O), nothing is changed then. */
+bool sl_store_commit(SlStore *store, const SlStoreChange *changes, size_t n_changes, const SlStoreEvent *events,
+                     size_t n_events, GError **error);
+/* Every document of a kind, in the order they were first stored. A document that the callback refuses is reported and left where it is. */
+bool sl_store_each(SlStore *store, const char *kind, bool (*each)(void *user, const char *id, const char *document, GError **error),
+                   void *user, GError **error);
+/* Events with since_ns <= time <= until_ns, oldest first; 0 and INT64_MAX leave an end open. */
+bool sl_store_each_event(SlStore *store, int64_t since_ns, int64_t until_ns,
+                         void (*each)(void *user, int64_t time_ns, const char *json), void *user, GError **error);
