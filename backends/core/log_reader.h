@@ -1,0 +1,53 @@
+/*
+ * Readers of a container's log (agent/protocol.h: log and log.idx), as sources for the relay.
+ *
+ * A reader is an offset into the file; it never blocks the container or another reader. The log grows by sl_log_grew, and a run's end is told by
+ * sl_log_run_ended; both kick the readers. All functions on any thread unless said otherwise.
+ */
+#pragma once
+
+#include "net/http_server.h"
+
+#include <stdint.h>
+
+typedef struct SlLog SlLog;
+
+/* folder_fd is borrowed and must outlive it; has_tty: no stdcopy frames in the file. The files may not exist yet. */
+SlLog *sl_log_new(int folder_fd, bool has_tty);
+SlLog *sl_log_ref(SlLog *log);
+void sl_log_unref(SlLog *log);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlLog, sl_log_unref)
+
+/* A run begins: readers that waited for it, and those that come now, end with it. */
+void sl_log_run_started(SlLog *log);
+/* The file can be read up to length. Returns whether anybody reads it now. */
+bool sl_log_grew(SlLog *log, uint64_t length);
+/* The run is over and the file is length bytes long (-1: whatever it is). Its readers get the rest, then their end. Also for a start that failed. */
+void sl_log_run_ended(SlLog *log, int64_t length);
+/* The container goes: every reader ends where it is. */
+void sl_log_close(SlLog *log);
+/* Called (on any thread) when a reader comes that waits for growth: the owner asks the agent for news. */
+void sl_log_set_wanted(SlLog *log, void (*wanted)(void *user), void *user);
+
+typedef struct SlLogQuery {
+    bool stdout_, stderr_, follow, timestamps, details;
+    int64_t since_ns, until_ns; /* 0: open */
+    int64_t tail;               /* lines; -1: all */
+    const char *details_text;   /* "k=v,k2=v2" put in front of lines when details; borrowed for the call */
+} SlLogQuery;
+
+/*
+ * GET /containers/{id}/logs: lines. A line without its newline is not shown before the newline or the run's end (Docker's json-file; 16 KiB of one are). From a sealed log without options, file ranges as they stand.
+ * Takes the call. content_type: by the caller.
+ */
+bool sl_log_serve(SlLog *log, SlCall *call, const char *content_type, const SlLogQuery *query, GError **error);
+
+/*
+ * The output half of attach: bytes as they are from now on (from_start: from the beginning of the log, `logs=1`), until the end of the current run, or, when none is
+ * running, of the next one. For use inside another feed's ops: pull as SlFeedOps.pull. Only the streams asked for.
+ */
+typedef struct SlLogTap SlLogTap;
+SlLogTap *sl_log_tap_new(SlLog *log, bool stdout_, bool stderr_, bool from_start, bool stream, GError **error);
+void sl_log_tap_set_feed(SlLogTap *tap, SlFeed *feed); /* kicked when there is more */
+SlPull sl_log_tap_pull(SlLogTap *tap, SlPiece *ret_piece); /* loop thread */
+void sl_log_tap_free(SlLogTap *tap);
