@@ -12,8 +12,8 @@
 
 typedef struct SlLog SlLog;
 
-/* folder_fd is borrowed and must outlive it; has_tty: no stdcopy frames in the file. The files may not exist yet. */
-SlLog *sl_log_new(int folder_fd, bool has_tty);
+/* folder: the container's, copied; has_tty: no stdcopy frames in the file. The files are opened when a reader comes and closed with the last one; they may not exist yet. */
+SlLog *sl_log_new(const char *folder, bool has_tty);
 SlLog *sl_log_ref(SlLog *log);
 void sl_log_unref(SlLog *log);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlLog, sl_log_unref)
