@@ -29,8 +29,11 @@ typedef enum SlJsonKind {
                            SL_JSON_STRING_OR_LIST is set */
     SL_JSON_OBJECT,     /* a nested struct, by value, with its own table */
     SL_JSON_ARRAY,      /* SlJsonArray of structs with their own table */
-    SL_JSON_MAP,        /* json_t * object, kept whole; values all strings when SL_JSON_STRING_VALUES is set */
+    SL_JSON_MAP,        /* json_t * object, kept whole; values all strings when SL_JSON_STRING_VALUES is set. With a nested
+                           table every value is read by it and kept in its written form; with SL_JSON_LIST_VALUES
+                           every value is a list of such */
     SL_JSON_ANY,        /* json_t *, whatever it is */
+    SL_JSON_INT_PAIR,   /* int[2], both 0 or more: a console's height and width */
 } SlJsonKind;
 
 typedef enum SlJsonFlags {
@@ -41,6 +44,9 @@ typedef enum SlJsonFlags {
     SL_JSON_STRING_VALUES = 1 << 3,  /* of a map */
     SL_JSON_STRING_OR_LIST = 1 << 4, /* Cmd and Entrypoint of old clients */
     SL_JSON_READ_ONLY = 1 << 5,      /* written, never read: a client's value is ignored */
+    SL_JSON_LIST_VALUES = 1 << 6,    /* of a map with a nested table */
+    SL_JSON_PRESENCE = 1 << 7,       /* a bool at .present tells whether the value was given (not null); without it
+                                        the key is written as null, or left out with SL_JSON_OMIT_EMPTY */
 } SlJsonFlags;
 
 typedef struct SlJsonField SlJsonField;
@@ -49,8 +55,9 @@ struct SlJsonField {
     SlJsonKind kind;
     unsigned flags;
     size_t offset;
-    const SlJsonField *nested; /* of SL_JSON_OBJECT and SL_JSON_ARRAY */
-    size_t nested_size;        /* sizeof the array's element */
+    const SlJsonField *nested; /* of SL_JSON_OBJECT, SL_JSON_ARRAY and maybe SL_JSON_MAP */
+    size_t nested_size;        /* sizeof the array's element or the map's value */
+    size_t present;            /* offset of the bool of SL_JSON_PRESENCE */
 };
 
 typedef struct SlJsonArray {
@@ -66,7 +73,12 @@ typedef struct SlJsonArray {
     { .key = key_, .kind = SL_JSON_ARRAY, .flags = flags_, .offset = offsetof(Type, member), .nested = fields_, \
       .nested_size = sizeof(Element) }
 
-/* record must be zeroed or cleared. context begins the message of an error, e.g. "invalid request body". */
+/* With SL_JSON_PRESENCE: the struct has `bool has_<member>` too. */
+#define SL_JSON_MAYBE(Type, member, key_, kind_, flags_)                                                  \
+    { .key = key_, .kind = kind_, .flags = (flags_) | SL_JSON_PRESENCE, .offset = offsetof(Type, member), \
+      .present = offsetof(Type, has_##member) }
+
+/* record must be zeroed or cleared, or hold defaults that it owns. context begins the message of an error, e.g. "invalid request body". */
 bool sl_json_read(const json_t *json, const SlJsonField *fields, void *record, const char *context, GError **error);
 /* A new reference. */
 json_t *sl_json_write(const SlJsonField *fields, const void *record);
