@@ -1,0 +1,1 @@
+/* The guest starts in guest/start.c. */
