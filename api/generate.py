@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""generate.py SPEC HEADER SOURCE: C structs and field tables of spec/engine-api.yaml. Tables and structs, never logic."""
+"""generate.py SPEC HEADER SOURCE: C structs and field tables of spec/engine-api.yaml. Never logic."""
 import re
 import sys
 

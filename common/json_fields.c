@@ -441,7 +441,7 @@ write_array(const SlJsonField *field, const SlJsonArray *array)
     return list;
 }
 
-/* The value, never NULL; ret_is_null: the member is a NULL pointer. */
+/* The value, never NULL; ret_is_null: the member is a NULL pointer or a pair of zeros. */
 static json_t *
 write_member(const SlJsonField *field, const void *member, bool *ret_is_null)
 {
@@ -475,6 +475,7 @@ write_member(const SlJsonField *field, const void *member, bool *ret_is_null)
         *ret_is_null = !*(json_t *const *)member;
         return *ret_is_null ? json_null() : json_incref(*(json_t *const *)member);
     case SL_JSON_INT_PAIR:
+        *ret_is_null = pair[0] == 0 && pair[1] == 0;
         return json_pack("[i,i]", pair[0], pair[1]);
     }
     g_assert_not_reached();
@@ -514,7 +515,7 @@ write_field(const SlJsonField *field, const void *record)
         return omits ? NULL : json_null();
     value = write_member(field, const_member_of(field, record), &is_null);
     /* A value that was given is written, be it 0. */
-    if (omits && !(field->flags & SL_JSON_PRESENCE) && is_empty(value))
+    if (omits && !(field->flags & SL_JSON_PRESENCE) && (is_null || is_empty(value)))
         return NULL;
     if (is_null && field->flags & SL_JSON_NULL_EMPTY)
         return json_null();
