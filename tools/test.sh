@@ -1,0 +1,19 @@
+#!/bin/bash
+# usage: test.sh BUILD
+#
+# Every unit test of the build folder, then tests/conformance on its programs. Both run whatever the other says; the last line is the
+# total of their cases, and the exit status is 0 only when none failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-build}
+results=$build/meson-logs/testlog.junit.xml
+cases=$build/conformance.xml
+rm -f "$results" "$cases"
+
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=0:exitcode=66:second_deadlock_stack=1}
+
+nice meson test -C "$build" --print-errorlogs --num-processes 2
+SL_BUILD=$build timeout -k 10 900 nice python3 -B -m pytest -q -p no:cacheprovider --junit-xml="$cases" tests/tools_test.py tests/conformance
+exec python3 -B tools/totals.py "$results" "$cases"
