@@ -275,9 +275,13 @@ feed_output(SlFeed *feed)
 static size_t
 feed_push(SlFeed *feed, const char *data, size_t n)
 {
+    size_t taken;
+
     if (!feed->ops->push || feed->state == FEED_LINGERING)
         return n;
-    return MIN(n, feed->ops->push(feed->user, data, n));
+    taken = feed->ops->push(feed->user, data, n);
+    g_assert(taken <= n);
+    return taken;
 }
 
 static void
