@@ -51,6 +51,7 @@ typedef struct SlSandboxProcess {
     int32_t session;      /* guest session */
     uint32_t uid, gid;
     int64_t started_ms;   /* CLOCK_REALTIME */
+    _Atomic uint32_t memory_kb; /* of its linear memory */
     uint32_t command_len; /* of command, 0 until the first program is loaded */
     char command[SL_SANDBOX_COMMAND_MAX];
 } SlSandboxProcess;
