@@ -3,8 +3,8 @@
  */
 #pragma once
 
+#include "api/filters.h"
 #include "backends/core/store.h"
-#include "common/cancel.h"
 #include "net/http_server.h"
 
 #include <jansson.h>
@@ -28,3 +28,17 @@ bool sl_events_commit(SlEvents *events, const SlStoreChange *changes, size_t n, 
 
 /* GET /events?since&until&filters: a chunked feed of JSON lines; ends at until. */
 bool sl_events_serve(SlEvents *events, SlCall *call, GError **error);
+
+/*
+ * One reader: matching events are put into queue, as lines. It is registered at once, but gets nothing before sl_event_reader_go_live, so that what is stored
+ * can be put first: neither gap nor double. filters is taken, queue referenced. Any thread.
+ */
+typedef struct SlEventReader SlEventReader;
+SlEventReader *sl_event_reader_new(SlEvents *events, DkFilters *filters, SlQueue *queue);
+/* Puts stored events with since_ns <= time <= until_ns. Blocks. */
+bool sl_event_reader_replay(SlEventReader *reader, int64_t since_ns, int64_t until_ns, GError **error);
+/* From here on events come as they happen; those that did since the reader was made come first. */
+void sl_event_reader_go_live(SlEventReader *reader);
+/* Unregisters; the queue is left as it is. */
+void sl_event_reader_free(SlEventReader *reader);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlEventReader, sl_event_reader_free)
