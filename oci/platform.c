@@ -7,7 +7,7 @@ word_is_valid(const char *word)
 {
     size_t n = strlen(word);
 
-    if (n == 0 || n > 64)
+    if (n == 0 || n > 64 || !g_ascii_isalnum(*word))
         return false;
     for (size_t i = 0; i < n; i++)
         if (!g_ascii_isalnum(word[i]) && !strchr("_.-", word[i]))
