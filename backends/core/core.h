@@ -11,6 +11,8 @@
 #include "net/loop.h"
 #include "net/relay.h"
 
+#include <stdatomic.h>
+
 typedef struct SlContainer SlContainer;
 
 typedef struct SlCore {
@@ -22,10 +24,14 @@ typedef struct SlCore {
     SlStore *store;
     SlEvents *events;
     SlImages *images;
+    SlContent *content;
+    SlFetcher *fetcher;
     SlRegistry *registry;
     SlLoop *loop;            /* the relay's and all agent links' */
     SlRelay *relay;
     SlPool *pool;            /* executors' threads */
+
+    atomic_bool is_closing;  /* links that close now are not looked for again */
 
     pthread_mutex_t lock;    /* of what follows: names → containers */
     GHashTable *by_id;       /* id → SlContainer (the index's reference) */
@@ -48,8 +54,8 @@ SlCore *sl_core_open(const SlCoreConfig *config, GError **error);
 void sl_core_close(SlCore *core);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlCore, sl_core_close)
 
-/* The routes below /internal/v1, for a server whose context is the core. */
-extern const SlRoute sl_core_routes[];
+/* The routes below /internal/v1, for a server whose context is the core. Caller frees with g_free. */
+SlRoute *sl_core_routes_new(void);
 
 static inline SlCore *
 sl_call_core(SlCall *call)
@@ -60,5 +66,7 @@ sl_call_core(SlCall *call)
 /* Looks a container up by id, unique id prefix, or name (a leading slash is dropped). Errors: SL_ERROR_NOT_FOUND "No such container: x",
  * SL_ERROR_INVALID for an ambiguous prefix. A new reference. */
 SlContainer *sl_core_find(SlCore *core, const char *reference, GError **error);
+/* How many containers there are in each state (`docker info`). */
+void sl_core_count(SlCore *core, unsigned *ret_running, unsigned *ret_paused, unsigned *ret_stopped);
 /* All containers, oldest first; caller frees (elements are references). */
 GPtrArray *sl_core_list(SlCore *core);

@@ -37,7 +37,7 @@ typedef struct SlWorkloadStatus {
 /* How a create option fares on this backend (DESIGN §1.5). */
 typedef enum SlOptionVerdict { SL_OPTION_HONOURED, SL_OPTION_NO_EFFECT, SL_OPTION_REFUSED } SlOptionVerdict;
 typedef struct SlOption {
-    const char *name; /* JSON path: "HostConfig.Privileged"; NULL ends the table */
+    const char *name; /* backends/core/options.h has the grammar; NULL ends the table */
     SlOptionVerdict verdict;
     const char *advice; /* of NO_EFFECT: the Warning; of REFUSED: why, and what to do */
 } SlOption;

@@ -1,0 +1,214 @@
+#include "backends/core/container.h"
+
+#include "backends/core/exec.h"
+
+#include <string.h>
+
+SlContainer *
+sl_container_new(SlCore *core, const char *id, DkContainerCreate *config, char *config_text)
+{
+    SlContainer *container = g_new0(SlContainer, 1);
+
+    container->refs = 1;
+    container->core = core;
+    container->id = g_strdup(id);
+    container->folder = g_build_filename(core->data, "containers", id, NULL);
+    container->config = *config;
+    memset(config, 0, sizeof *config);
+    container->config_text = config_text;
+    container->log = sl_log_new(container->folder, container->config.tty);
+    container->state.auto_remove = container->config.host_config.auto_remove;
+    container->waiters = g_ptr_array_new();
+    container->execs = g_ptr_array_new_with_free_func((GDestroyNotify)sl_exec_unref);
+    container->stdin_feeds = g_ptr_array_new_with_free_func((GDestroyNotify)sl_feed_unref);
+    container->posted_last = &container->posted;
+    pthread_mutex_init(&container->turn, NULL);
+    pthread_mutex_init(&container->lock, NULL);
+    return container;
+}
+
+SlContainer *
+sl_container_ref(SlContainer *container)
+{
+    atomic_fetch_add(&container->refs, 1);
+    return container;
+}
+
+void
+sl_container_unref(SlContainer *container)
+{
+    if (!container || atomic_fetch_sub(&container->refs, 1) != 1)
+        return;
+    dk_container_create_clear(&container->config);
+    g_clear_pointer(&container->summary_head, g_bytes_unref);
+    g_clear_pointer(&container->summary_tail, g_bytes_unref);
+    g_clear_pointer(&container->stdin_, sl_channel_unref);
+    sl_link_unref(container->link);
+    sl_log_unref(container->log);
+    g_ptr_array_unref(container->waiters);
+    g_ptr_array_unref(container->execs);
+    g_ptr_array_unref(container->stdin_feeds);
+    pthread_mutex_destroy(&container->turn);
+    pthread_mutex_destroy(&container->lock);
+    g_free(container->id);
+    g_free(container->name);
+    g_free(container->image_name);
+    g_free(container->image_id);
+    g_free(container->rootfs);
+    g_free(container->folder);
+    g_free(container->token);
+    g_free(container->config_text);
+    g_free(container->error);
+    g_free(container->handle);
+    g_free(container);
+}
+
+char *
+sl_container_dup_name(SlContainer *container)
+{
+    SL_LOCK_GUARD(&container->lock);
+
+    return g_strdup(container->name);
+}
+
+SlState
+sl_container_get_state(SlContainer *container, char **ret_error)
+{
+    SL_LOCK_GUARD(&container->lock);
+
+    if (ret_error)
+        *ret_error = g_strdup(container->error);
+    return container->state;
+}
+
+bool
+sl_container_is_running(SlContainer *container)
+{
+    return sl_container_get_state(container, NULL).phase == SL_PHASE_RUNNING;
+}
+
+SlLink *
+sl_container_dup_link(SlContainer *container, GError **error)
+{
+    SL_LOCK_GUARD(&container->lock);
+
+    if (container->state.phase == SL_PHASE_RUNNING && container->link)
+        return sl_link_ref(container->link);
+    sl_fail(error, SL_ERROR_CONFLICT, "Container %s is not running", container->id);
+    return NULL;
+}
+
+/* ---- the stored form ---- */
+
+char *
+sl_container_to_document(SlContainer *container)
+{
+    SL_LOCK_GUARD(&container->lock);
+    const SlState *state = &container->state;
+    g_autofree char *head = NULL;
+    g_autoptr(json_t) document = json_pack(
+        "{s:s, s:I, s:s*, s:s, s:s*, s:s, s:s*, s:s*, s:{s:i, s:b, s:b, s:i, s:i, s:i, s:I, s:I}}", "name",
+        container->name, "created_ns", (json_int_t)container->created_ns, "image", container->image_name, "image_id",
+        container->image_id, "rootfs", container->rootfs, "token", container->token, "handle", container->handle,
+        "error", container->error, "state", "phase", (int)state->phase, "is_stopping", state->is_stopping,
+        "is_remove_wanted", state->is_remove_wanted, "attempt", state->attempt, "pid", state->pid, "exit_code",
+        state->exit_code, "started_ns", (json_int_t)state->started_ns, "finished_ns", (json_int_t)state->finished_ns);
+
+    /* The config is text already and never changes: it is put in, not built again. */
+    head = sl_json_dump(document);
+    head[strlen(head) - 1] = '\0';
+    return g_strdup_printf("%s,\"config\":%s}", head, container->config_text);
+}
+
+static bool
+state_from_json(json_t *json, SlState *state, GError **error)
+{
+    int phase, is_stopping, is_remove_wanted;
+    json_int_t started_ns, finished_ns;
+
+    if (json_unpack(json, "{s:i, s:b, s:b, s:i, s:i, s:i, s:I, s:I}", "phase", &phase, "is_stopping",
+                    &is_stopping, "is_remove_wanted", &is_remove_wanted, "attempt", &state->attempt, "pid",
+                    &state->pid, "exit_code", &state->exit_code, "started_ns", &started_ns, "finished_ns",
+                    &finished_ns) < 0 ||
+        phase < SL_PHASE_CREATED || phase > SL_PHASE_REMOVING)
+        return sl_fail(error, SL_ERROR_SYSTEM, "the stored state is not readable");
+    state->phase = (SlPhase)phase;
+    state->is_stopping = is_stopping;
+    state->is_remove_wanted = is_remove_wanted;
+    state->started_ns = started_ns;
+    state->finished_ns = finished_ns;
+    return true;
+}
+
+SlContainer *
+sl_container_from_document(SlCore *core, const char *id, const char *document, GError **error)
+{
+    g_autoptr(json_t) root = sl_json_parse(document, strlen(document), "stored container", error);
+    g_auto(DkContainerCreate) config = { 0 };
+    g_autoptr(SlContainer) container = NULL;
+    const char *name, *image_id, *image = NULL, *rootfs = NULL, *token, *handle = NULL, *message = NULL;
+    json_t *state_json, *config_json;
+    json_int_t created_ns;
+
+    if (!root)
+        return NULL;
+    if (json_unpack(root, "{s:s, s:I, s?s, s:s, s?s, s:s, s?s, s?s, s:o, s:o}", "name", &name, "created_ns",
+                    &created_ns, "image", &image, "image_id", &image_id, "rootfs", &rootfs, "token", &token, "handle",
+                    &handle, "error", &message, "state", &state_json, "config", &config_json) < 0) {
+        sl_fail(error, SL_ERROR_SYSTEM, "the stored container has not the members it should have");
+        return NULL;
+    }
+    if (!sl_json_read(config_json, dk_container_create_fields, &config, "stored container", error))
+        return NULL;
+
+    container = sl_container_new(core, id, &config, sl_json_dump(config_json));
+    if (!state_from_json(state_json, &container->state, error))
+        return NULL;
+    container->name = g_strdup(name);
+    container->created_ns = created_ns;
+    container->image_name = g_strdup(image);
+    container->image_id = g_strdup(image_id);
+    container->rootfs = g_strdup(rootfs);
+    container->token = g_strdup(token);
+    container->handle = g_strdup(handle);
+    container->error = g_strdup(message);
+    return g_steal_pointer(&container);
+}
+
+bool
+sl_container_commit(SlContainer *container, bool is_deleted, GError **error)
+{
+    g_autofree char *document = is_deleted ? NULL : sl_container_to_document(container);
+    SlStoreChange change = { .kind = "container", .id = container->id, .document = document };
+
+    return sl_events_commit(container->core->events, &change, 1, error);
+}
+
+void
+sl_container_emit(SlContainer *container, const char *action, json_t *extra)
+{
+    g_autofree char *name = sl_container_dup_name(container);
+    json_t *attributes = container->config.labels ? json_copy(container->config.labels) : json_object();
+
+    json_object_set_new(attributes, "image", json_string(container->image_name));
+    json_object_set_new(attributes, "name", json_string(name));
+    if (extra) {
+        json_object_update(attributes, extra);
+        json_decref(extra);
+    }
+    sl_events_emit(container->core->events, "container", action, container->id, attributes);
+}
+
+SlLaunchSpec
+sl_container_launch_spec(SlContainer *container, int folder_fd)
+{
+    return (SlLaunchSpec){
+        .container_id = container->id,
+        .attempt = container->state.attempt, /* read under turn, which writes it */
+        .folder_fd = folder_fd,
+        .folder = container->folder,
+        .rootfs = container->rootfs,
+        .agent_token = container->token,
+        .config = &container->config,
+    };
+}

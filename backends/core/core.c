@@ -1,0 +1,329 @@
+#include "backends/core/core.h"
+
+#include "backends/core/container.h"
+#include "backends/core/containers_api.h"
+#include "backends/core/exec.h"
+#include "backends/core/system_api.h"
+#include "common/clock.h"
+#include "common/fd.h"
+#include "common/id.h"
+#include "common/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+
+enum { MAX_POOL_THREADS = 256 };
+
+/* ---- lookups ---- */
+
+/* core->lock held. */
+static SlContainer *
+find_by_prefix(SlCore *core, const char *prefix, bool *ret_ambiguous)
+{
+    SlContainer *found = NULL;
+
+    for (guint i = 0; i < core->in_order->len; i++) {
+        SlContainer *container = core->in_order->pdata[i];
+
+        if (!g_str_has_prefix(container->id, prefix))
+            continue;
+        if (found) {
+            *ret_ambiguous = true;
+            return NULL;
+        }
+        found = container;
+    }
+    return found;
+}
+
+SlContainer *
+sl_core_find(SlCore *core, const char *reference, GError **error)
+{
+    const char *name = *reference == '/' ? reference + 1 : reference;
+    bool is_ambiguous = false;
+    SlContainer *container;
+    SL_LOCK_GUARD(&core->lock);
+
+    container = g_hash_table_lookup(core->by_id, reference);
+    if (!container) {
+        container = g_hash_table_lookup(core->by_name, name);
+        if (container && !g_hash_table_contains(core->by_id, container->id))
+            container = NULL; /* its create has not been stored yet */
+    }
+    if (!container && sl_id_is_prefix(reference))
+        container = find_by_prefix(core, reference, &is_ambiguous);
+    if (container)
+        return sl_container_ref(container);
+    if (is_ambiguous)
+        sl_fail(error, SL_ERROR_INVALID, "multiple IDs found with provided prefix: %s", reference);
+    else
+        sl_fail(error, SL_ERROR_NOT_FOUND, "No such container: %s", reference);
+    return NULL;
+}
+
+GPtrArray *
+sl_core_list(SlCore *core)
+{
+    GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify)sl_container_unref);
+    SL_LOCK_GUARD(&core->lock);
+
+    for (guint i = 0; i < core->in_order->len; i++)
+        g_ptr_array_add(list, sl_container_ref(core->in_order->pdata[i]));
+    return list;
+}
+
+void
+sl_core_count(SlCore *core, unsigned *ret_running, unsigned *ret_paused, unsigned *ret_stopped)
+{
+    g_autoptr(GPtrArray) list = sl_core_list(core);
+
+    *ret_running = *ret_paused = *ret_stopped = 0;
+    for (guint i = 0; i < list->len; i++)
+        (*(sl_container_is_running(list->pdata[i]) ? ret_running : ret_stopped))++;
+}
+
+SlImages *
+sl_core_images(SlCall *call)
+{
+    return sl_call_core(call)->images;
+}
+
+static char *
+find_image_user(void *user, const char *image_id, bool *ret_is_running)
+{
+    g_autoptr(GPtrArray) list = sl_core_list(user);
+    const SlContainer *found = NULL;
+
+    *ret_is_running = false;
+    for (guint i = 0; i < list->len && !*ret_is_running; i++) {
+        SlContainer *container = list->pdata[i];
+
+        if (strcmp(container->image_id, image_id) != 0)
+            continue;
+        found = container;
+        *ret_is_running = sl_container_is_running(container);
+    }
+    return found ? g_strndup(found->id, SL_ID_SHORT_CHARS) : NULL;
+}
+
+static void
+emit_image_event(void *user, const char *action, const char *actor, json_t *attributes)
+{
+    SlCore *core = user;
+
+    sl_events_emit(core->events, "image", action, actor, attributes);
+}
+
+/* ---- opening ---- */
+
+/* The lock is the folder's descriptor itself: it goes with the process, however that ends. */
+static bool
+lock_data(SlCore *core, GError **error)
+{
+    g_autofree char *path = g_build_filename(core->data, "containers", NULL);
+
+    if (!sl_folder_make(path, 0700, error))
+        return false;
+    core->containers_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (core->containers_fd < 0)
+        return sl_fail_errno(error, errno, "opening %s", path);
+    if (flock(core->containers_fd, LOCK_EX | LOCK_NB) < 0)
+        return sl_fail(error, SL_ERROR_CONFLICT, "another backend is running on the data folder %s", core->data);
+    return true;
+}
+
+static bool
+load_engine_id(void *user, const char *id, const char *document, GError **error)
+{
+    SlCore *core = user;
+
+    g_free(core->engine_id);
+    core->engine_id = g_strdup(id);
+    return true;
+}
+
+static bool
+open_store(SlCore *core, GError **error)
+{
+    g_autofree char *path = g_build_filename(core->data, "state.db", NULL);
+
+    core->store = sl_store_open(path, error);
+    if (!core->store || !sl_store_each(core->store, "engine", load_engine_id, core, error))
+        return false;
+    core->events = sl_events_new(core->store);
+    if (core->engine_id)
+        return true;
+    core->engine_id = sl_id_new();
+    return sl_store_commit(core->store, &(SlStoreChange){ .kind = "engine", .id = core->engine_id, .document = "{}" }, 1,
+                           NULL, 0, error);
+}
+
+static bool
+open_images(SlCore *core, const SlCoreConfig *config, GError **error)
+{
+    g_autofree char *content = g_build_filename(core->data, "content", NULL);
+    g_autofree char *rootfs = g_build_filename(core->data, "rootfs", NULL);
+    SlBuiltinImages builtin;
+
+    if (!sl_builtin_images_parse(config->builtin_images, &builtin))
+        return sl_fail(error, SL_ERROR_INVALID, "builtin-images must be auto, always or off, not \"%s\"",
+                       config->builtin_images);
+    core->fetcher = sl_fetcher_new(&(SlFetchConfig){ .user_agent = "sockerless/" SL_VERSION });
+    core->registry = sl_registry_new(
+        &(SlRegistryConfig){ .mirrors = config->registry_mirrors, .insecure = config->insecure_registries }, core->fetcher);
+    core->content = sl_content_open(content, error);
+    if (!core->content)
+        return false;
+    core->images = sl_images_open(&(SlImagesConfig){ .store = core->store,
+                                                     .content = core->content,
+                                                     .registry = core->registry,
+                                                     .rootfs_folder = rootfs,
+                                                     .base_tar = config->base_tar,
+                                                     .builtin = builtin,
+                                                     .find_user = find_image_user,
+                                                     .emit = emit_image_event,
+                                                     .user = core },
+                                  error);
+    return core->images;
+}
+
+static bool
+load_container(void *user, const char *id, const char *document, GError **error)
+{
+    SlCore *core = user;
+    SlContainer *container = sl_container_from_document(core, id, document, error);
+
+    if (!container)
+        return false;
+    g_hash_table_insert(core->by_id, container->id, container);
+    g_hash_table_insert(core->by_name, g_strdup(container->name), container);
+    g_ptr_array_add(core->in_order, container);
+    return true;
+}
+
+/* Folders of containers whose removal was stored and not finished. */
+static void
+sweep_folders(SlCore *core)
+{
+    DIR *dir = fdopendir(fcntl(core->containers_fd, F_DUPFD_CLOEXEC, 3));
+
+    if (!dir)
+        return;
+    rewinddir(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        g_autoptr(GError) error = NULL;
+
+        if (*entry->d_name == '.' || g_hash_table_contains(core->by_id, entry->d_name))
+            continue;
+        if (!sl_tree_remove(core->containers_fd, entry->d_name, &error))
+            sl_error("a removed container's files stay container=%s error=%s", entry->d_name, error->message);
+    }
+    closedir(dir);
+}
+
+/* What was being removed when the daemon ended is removed now; what ran, or may have been started, is looked for. */
+static void
+recover(SlCore *core)
+{
+    g_autoptr(GPtrArray) list = sl_core_list(core);
+
+    for (guint i = 0; i < list->len; i++) {
+        SlContainer *container = list->pdata[i];
+        g_autoptr(GError) error = NULL;
+
+        if (container->state.phase == SL_PHASE_REMOVING) {
+            container->state.phase = SL_PHASE_EXITED;
+            if (!sl_container_act(container, &(SlEvent){ .kind = SL_EVENT_REMOVE }, &error))
+                sl_error("a removal could not be ended container=%s error=%s", container->id, error->message);
+        } else {
+            sl_container_adopt(container);
+        }
+    }
+}
+
+SlCore *
+sl_core_open(const SlCoreConfig *config, GError **error)
+{
+    g_autoptr(SlCore) core = g_new0(SlCore, 1);
+
+    core->data = g_strdup(config->data);
+    core->driver = config->driver;
+    core->containers_fd = -1;
+    core->started_ns = sl_clock_now_ns();
+    pthread_mutex_init(&core->lock, NULL);
+    core->by_id = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)sl_container_unref);
+    core->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    core->execs = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)sl_exec_unref);
+    core->in_order = g_ptr_array_new();
+    core->pool = sl_pool_new("executor", MAX_POOL_THREADS);
+    core->loop = sl_loop_new("streams", error);
+    if (!core->loop)
+        return NULL;
+    core->relay = sl_relay_new(core->loop);
+    if (!lock_data(core, error) || !open_store(core, error) || !open_images(core, config, error) ||
+        !sl_store_each(core->store, "container", load_container, core, error))
+        return NULL;
+    sweep_folders(core);
+    recover(core);
+    return g_steal_pointer(&core);
+}
+
+/* Posted behind all else: when it runs, every link's close was handled. */
+static void
+close_links(SlCore *core)
+{
+    g_autoptr(GPtrArray) list = sl_core_list(core);
+
+    for (guint i = 0; i < list->len; i++) {
+        SlContainer *container = list->pdata[i];
+        SL_LOCK_GUARD(&container->lock);
+
+        if (container->link)
+            sl_link_close(container->link, false);
+    }
+}
+
+void
+sl_core_close(SlCore *core)
+{
+    core->is_closing = true;
+    if (core->in_order)
+        close_links(core);
+    g_clear_pointer(&core->relay, sl_relay_free);
+    g_clear_pointer(&core->loop, sl_loop_free);
+    g_clear_pointer(&core->pool, sl_pool_free);
+    g_clear_pointer(&core->execs, g_hash_table_unref);
+    g_clear_pointer(&core->by_name, g_hash_table_unref);
+    g_clear_pointer(&core->in_order, g_ptr_array_unref);
+    g_clear_pointer(&core->by_id, g_hash_table_unref);
+    g_clear_pointer(&core->events, sl_events_free);
+    g_clear_pointer(&core->images, sl_images_close);
+    g_clear_pointer(&core->content, sl_content_close);
+    g_clear_pointer(&core->registry, sl_registry_free);
+    g_clear_pointer(&core->fetcher, sl_fetcher_free);
+    g_clear_pointer(&core->store, sl_store_close);
+    if (core->driver)
+        core->driver->ops.close(core->driver);
+    sl_fd_clear(&core->containers_fd);
+    pthread_mutex_destroy(&core->lock);
+    g_free(core->engine_id);
+    g_free(core->data);
+    g_free(core);
+}
+
+/* ---- routes ---- */
+
+SlRoute *
+sl_core_routes_new(void)
+{
+    static const SlRoute *const groups[] = { sl_container_routes, sl_exec_routes, sl_image_routes, sl_system_routes };
+    GArray *routes = g_array_new(TRUE, TRUE, sizeof(SlRoute));
+
+    for (size_t i = 0; i < G_N_ELEMENTS(groups); i++)
+        for (const SlRoute *route = groups[i]; route->handler; route++)
+            g_array_append_vals(routes, route, 1);
+    return (SlRoute *)(void *)g_array_free(routes, FALSE);
+}

@@ -1,0 +1,187 @@
+/* sockerless-backend-memory: the engine on this machine, its containers in the WebAssembly sandbox. */
+#include "backends/core/core.h"
+#include "backends/memory/memory_driver.h"
+#include "common/log.h"
+#include "common/settings.h"
+#include "net/http_server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { DRAIN_MS = 10 * 1000 };
+
+typedef struct BackendConfig {
+    char **addr;
+    char *data;
+    char *agent, *sandbox, *base_image;
+    char *builtin_images;
+    char **registry_mirror, **insecure_registry;
+    bool allow_insecure_tcp, help, version;
+    char *config, *log_level, *log_format;
+} BackendConfig;
+
+static const SlSetting settings[] = {
+    SL_SETTING(BackendConfig, addr, "addr", SL_SETTING_STRV, "ADDR", "listen here: unix:///path or [HOST]:PORT; may repeat"),
+    SL_SETTING(BackendConfig, data, "data", SL_SETTING_STRING, "DIR", "where all state is kept"),
+    SL_SETTING(BackendConfig, agent, "agent", SL_SETTING_STRING, "FILE", "the sockerless-agent program"),
+    SL_SETTING(BackendConfig, sandbox, "sandbox", SL_SETTING_STRING, "FILE", "the sockerless-sandbox program"),
+    SL_SETTING(BackendConfig, base_image, "base-image", SL_SETTING_STRING, "FILE", "the userland of the built-in image, a tar"),
+    { .name = "builtin-images", .kind = SL_SETTING_CHOICE, .offset = offsetof(BackendConfig, builtin_images), .value_name = "WHEN",
+      .help = "serve alpine and busybox from the built-in image: auto (no registry can be reached), always, off",
+      .choices = "auto|always|off" },
+    SL_SETTING(BackendConfig, registry_mirror, "registry-mirror", SL_SETTING_STRV, "URL", "asked before docker.io; may repeat"),
+    SL_SETTING(BackendConfig, insecure_registry, "insecure-registry", SL_SETTING_STRV, "HOST", "may be plain HTTP; may repeat"),
+    SL_SETTING(BackendConfig, allow_insecure_tcp, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
+               "listen beyond loopback without TLS: whoever reaches it controls this daemon"),
+    SL_SETTING(BackendConfig, config, "config", SL_SETTING_STRING, "FILE", "read settings from FILE"),
+    { .name = "log-level", .kind = SL_SETTING_CHOICE, .offset = offsetof(BackendConfig, log_level), .value_name = "LEVEL",
+      .help = "debug, info, warn or error", .choices = "debug|info|warn|error" },
+    { .name = "log-format", .kind = SL_SETTING_CHOICE, .offset = offsetof(BackendConfig, log_format), .value_name = "FORMAT",
+      .help = "text or json", .choices = "text|json" },
+    SL_SETTING(BackendConfig, help, "help", SL_SETTING_BOOL, NULL, "show this and exit"),
+    SL_SETTING(BackendConfig, version, "version", SL_SETTING_BOOL, NULL, "show the version and exit"),
+    { 0 },
+};
+
+/* Beside this program, as built and as installed; data files in ../share of an installed one. */
+static char *
+find_beside(const char *name, const char *built, const char *installed)
+{
+    g_autofree char *program = g_file_read_link("/proc/self/exe", NULL);
+    g_autofree char *folder = program ? g_path_get_dirname(program) : NULL;
+    const char *places[] = { ".", built, installed };
+
+    for (size_t i = 0; folder && i < G_N_ELEMENTS(places); i++) {
+        g_autofree char *path = g_build_filename(folder, places[i], name, NULL);
+
+        if (access(path, R_OK) == 0)
+            return g_steal_pointer(&path);
+    }
+    return NULL;
+}
+
+static void
+fill_defaults(BackendConfig *config)
+{
+    if (!config->addr || !config->addr[0]) {
+        g_strfreev(config->addr);
+        config->addr = g_strdupv((char *[]){ (char[]){ ":9100" }, NULL });
+    }
+    if (!config->data)
+        config->data = getuid() == 0 ? g_strdup("/var/lib/sockerless")
+                                     : g_build_filename(g_get_user_data_dir(), "..", "state", "sockerless", NULL);
+    if (!config->agent)
+        config->agent = find_beside("sockerless-agent", "../../agent", "../libexec/sockerless");
+    if (!config->sandbox)
+        config->sandbox = find_beside("sockerless-sandbox", "../../sandbox", "../libexec/sockerless");
+    if (!config->base_image)
+        config->base_image = find_beside("base-rootfs.tar", "../../sandbox", "../../share/sockerless");
+}
+
+static void
+raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static bool
+listen_all(SlServer *server, const BackendConfig *config, GError **error)
+{
+    for (char **text = config->addr; *text; text++) {
+        g_auto(SlAddress) address = { 0 };
+        g_autofree int *fds = NULL;
+        g_autofree char *shown = NULL;
+        size_t n;
+
+        if (!sl_address_parse(*text, &address, error) ||
+            !sl_address_listen(&address, config->allow_insecure_tcp, &fds, &n, error))
+            return false;
+        for (size_t i = 0; i < n; i++)
+            sl_server_add_listener(server, fds[i], !address.path);
+        shown = sl_address_format(&address);
+        sl_info("listening address=%s", shown);
+    }
+    return true;
+}
+
+static bool
+serve(const BackendConfig *config, const sigset_t *stop_signals, GError **error)
+{
+    g_autofree SlRoute *routes = NULL;
+    g_autoptr(SlCore) core = NULL;
+    g_autoptr(SlServer) server = NULL;
+    SlDriver *driver;
+    int signal_number;
+
+    if (!sl_folder_make(config->data, 0700, error))
+        return false;
+    driver = memory_driver_open(&(MemoryConfig){ config->agent, config->sandbox, config->data }, error);
+    if (!driver)
+        return false;
+    core = sl_core_open(&(SlCoreConfig){ .data = config->data,
+                                         .driver = driver,
+                                         .registry_mirrors = config->registry_mirror,
+                                         .insecure_registries = config->insecure_registry,
+                                         .builtin_images = config->builtin_images ? config->builtin_images : "auto",
+                                         .base_tar = config->base_image },
+                        error);
+    if (!core)
+        return false;
+    routes = sl_core_routes_new();
+    server = sl_server_new(&(SlServerConfig){ .routes = routes, .context = core, .relay = core->relay, .check_origin = true }, error);
+    if (!server || !listen_all(server, config, error))
+        return false;
+
+    sigwait(stop_signals, &signal_number);
+    sl_info("stopping signal=%d", signal_number);
+    sl_server_drain(server, DRAIN_MS);
+    return true;
+}
+
+int
+main(int argc, char **argv)
+{
+    BackendConfig config = { 0 };
+    g_autoptr(GError) error = NULL;
+    SlLogLevel level = SL_LOG_INFO;
+    sigset_t stop_signals;
+    bool ok;
+
+    sl_json_setup();
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN); /* agents end by themselves and are nobody's business when they do */
+    sigemptyset(&stop_signals);
+    sigaddset(&stop_signals, SIGTERM);
+    sigaddset(&stop_signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &stop_signals, NULL);
+    raise_descriptor_limit();
+
+    if (!sl_settings_read(settings, "backend-memory", &config, argv, environ, NULL, NULL, &error)) {
+        fprintf(stderr, "sockerless-backend-memory: %s\n", error->message);
+        return 2;
+    }
+    if (config.help || config.version) {
+        g_autofree char *help = sl_settings_help(settings);
+
+        printf(config.help ? "sockerless-backend-memory [OPTION]...\n\n%s" : "%s\n", config.help ? help : SL_VERSION);
+        return 0;
+    }
+    if (config.log_level)
+        sl_log_level_parse(config.log_level, &level);
+    sl_log_setup("backend-memory", level, g_strcmp0(config.log_format, "json") == 0);
+    fill_defaults(&config);
+    ok = serve(&config, &stop_signals, &error);
+    if (!ok)
+        sl_error("%s", error->message);
+    sl_settings_clear(settings, &config);
+    return ok ? 0 : 1;
+}
