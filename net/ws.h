@@ -1,6 +1,6 @@
 /*
- * WebSocket (RFC 6455) over wslay, for agent links: both ends, event-driven. Not a thread of its own and no descriptor: the owner
- * reads and writes its transport and hands the bytes over.
+ * WebSocket (RFC 6455) for agent links: both ends, event-driven. Not a thread of its own and no descriptor: the owner reads and
+ * writes its transport and hands the bytes over. No extensions. Callbacks may send; they must not free the SlWs.
  */
 #pragma once
 
