@@ -1,0 +1,5 @@
+/* What every answer carries. */
+#pragma once
+
+/* name, value, …, NULL */
+extern const char *const sl_frontend_headers[];
