@@ -136,12 +136,16 @@ sl_exec_print_applets(void)
 static ssize_t
 read_head(const char *absolute, char head[HEAD_SIZE])
 {
+    char canonical[PATH_MAX];
     SlPlace place;
     struct stat status;
     ssize_t length;
-    int fd = sl_path_open(absolute, O_PATH | O_CLOEXEC, 0, &place);
-    int result = 0;
+    int result = sl_path_canonical(absolute, true, canonical);
+    int fd;
 
+    if (result)
+        return result;
+    fd = sl_path_open(canonical, O_PATH | O_CLOEXEC, 0, &place);
     if (fd < 0)
         return fd == SL_IN_TREE ? -EACCES : fd;
     if (fstat(fd, &status) < 0)
@@ -154,7 +158,7 @@ read_head(const char *absolute, char head[HEAD_SIZE])
     if (result)
         return result;
 
-    fd = sl_path_open(absolute, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0, &place);
+    fd = sl_path_open(canonical, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0, &place);
     if (fd < 0)
         return fd;
     length = read(fd, head, HEAD_SIZE - 1);

@@ -89,9 +89,20 @@ leading_number(const char *text, const char **ret_rest)
     return value > INT32_MAX ? -1 : (int32_t)value;
 }
 
+/* What only the process itself knows of itself: another's has no such name. */
+static bool
+is_hidden(const Entry *entry, const SlSandboxProcess *process)
+{
+    bool is_private = strcmp(entry->name, "cwd") == 0 || strcmp(entry->name, "exe") == 0 || strcmp(entry->name, "fd") == 0;
+
+    return is_private && process != sl_process_self();
+}
+
 static Found
 found_entry(const Entry *entry, const SlSandboxProcess *process)
 {
+    if (entry && is_hidden(entry, process))
+        entry = NULL;
     return (Found){ .kind = entry ? entry->kind : KIND_NONE, .entry = entry, .process = process };
 }
 
@@ -174,8 +185,6 @@ proc_link(const char *inside, char *to, size_t size)
         snprintf(to, size, "self/mounts");
     else if (strcmp(found.entry->name, "root") == 0)
         snprintf(to, size, "/");
-    else if (found.process != sl_process_self())
-        return false; /* another process' are known to it alone */
     else
         snprintf(to, size, "%s", strcmp(found.entry->name, "exe") == 0 ? sl_exec_path() : sl_path_cwd());
     return true;
@@ -224,12 +233,14 @@ open_folder(const char *inside, const Found *found)
     names->name[0] = ".";
     names->name[1] = "..";
     names->n = 2;
-    for (size_t i = 0; i < found->n_inside; i++)
-        names->name[names->n++] = found->inside[i].name;
+    for (size_t i = 0; i < found->n_inside; i++) {
+        if (!is_hidden(&found->inside[i], found->process))
+            names->name[names->n++] = found->inside[i].name;
+    }
     if (!*inside) {
         for (int i = 0; (process = sl_table_next(&i));)
             add_number(names, process->pid);
-    } else if (found->process == sl_process_self() && found->entry) {
+    } else if (found->process && found->entry) { /* fd */
         for (int i = 0; i < SL_GUEST_FDS; i++) {
             if (fcntl(i, F_GETFD) >= 0)
                 add_number(names, i);
@@ -269,7 +280,7 @@ proc_open(const char *inside, int flags)
     if ((flags & O_ACCMODE) != O_RDONLY)
         return found.kind == KIND_FOLDER ? -EISDIR : -EACCES;
     if (found.kind == KIND_FOLDER)
-        return found.entry && found.process && found.process != sl_process_self() ? -EACCES : open_folder(inside, &found);
+        return open_folder(inside, &found);
     if (flags & O_DIRECTORY)
         return -ENOTDIR;
     found.entry->write(&text, found.process);

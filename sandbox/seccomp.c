@@ -16,7 +16,7 @@
 static const uint16_t allowed[] = {
     /* descriptors */
     SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_openat2, SYS_open, SYS_openat, SYS_close,
-    SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_flock, SYS_pipe2, SYS_lseek, SYS_getdents64, SYS_ftruncate, SYS_fallocate,
+    SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_flock, SYS_pipe, SYS_pipe2, SYS_lseek, SYS_getdents64, SYS_ftruncate, SYS_fallocate,
     SYS_fsync, SYS_fdatasync, SYS_syncfs, SYS_memfd_create, SYS_pselect6, SYS_ppoll, SYS_poll,
     /* names and metadata */
     SYS_stat, SYS_fstat, SYS_lstat, SYS_newfstatat, SYS_fstatfs, SYS_readlink, SYS_readlinkat, SYS_mkdirat, SYS_mknodat,
