@@ -74,6 +74,9 @@ SlImageRecord *sl_images_resolve_for_create(SlImages *images, const char *refere
 /* The unpacked image's folder, made when it is not there; caller frees. Several threads may ask at once. Errors: SL_ERROR_UNSUPPORTED without a rootfs_folder. */
 bool sl_images_rootfs(SlImages *images, SlCancel *cancel, const SlImageRecord *record, char **ret_path, GError **error);
 
+/* Its layers as they are stored, bottom first; caller frees (owns its elements, SlImageLayer *). */
+GPtrArray *sl_images_layers(SlImages *images, const SlImageRecord *record, GError **error);
+
 /* How many images there are (`docker info`). */
 unsigned sl_images_count(SlImages *images);
 /* All of them, newest first; caller frees (owns its elements, SlImageRecord *). */
