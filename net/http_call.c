@@ -22,8 +22,8 @@ void
 sl_call_free(SlCall *call)
 {
     sl_http_parser_free(call->parser);
-    g_free(call->input.data);
-    g_free(call->body_input.data);
+    sl_input_clear(&call->input);
+    sl_input_clear(&call->body.more);
     g_string_free(call->path, TRUE);
     g_string_free(call->params_text, TRUE);
     g_string_free(call->headers, TRUE);
@@ -52,22 +52,19 @@ inputs_shift(SlCall *call)
 {
     SlInput *input = &call->input;
 
-    if (call->body_input.end > call->body_input.at) {
+    if (call->body.more.end > call->body.more.at) {
         SlInput spare = *input;
 
-        *input = call->body_input;
-        call->body_input = spare;
+        *input = call->body.more;
+        call->body.more = spare;
     }
     if (input->at > 0)
         memmove(input->data, input->data + input->at, input->end - input->at);
     input->end -= input->at;
     input->at = 0;
-    g_clear_pointer(&call->body_input.data, g_free);
-    call->body_input = (SlInput){ 0 };
-    if (input->end == 0 && input->room > SL_SMALL_REPLY) {
-        g_clear_pointer(&input->data, g_free);
-        *input = (SlInput){ 0 };
-    }
+    sl_input_clear(&call->body.more);
+    if (input->end == 0 && input->room > SL_SMALL_REPLY)
+        sl_input_clear(input);
     sl_input_reserve(input, SL_INPUT_BYTES);
 }
 
@@ -84,7 +81,7 @@ sl_call_next(SlCall *call)
     call->match.n_params = 0;
     g_clear_pointer(&call->query, g_ptr_array_unref);
     g_clear_pointer(&call->lists, g_ptr_array_unref);
-    call->body_is_done = call->continue_is_due = call->body_has_failed = false;
+    call->body.is_done = call->body.has_failed = call->continue_is_due = false;
     call->reply = SL_REPLY_NONE;
     call->is_broken = false;
     string_empty(&call->headers);

@@ -253,7 +253,7 @@ step_ready(SlConn *conn, bool on_loop)
 {
     SlCall *call = conn->call;
 
-    if (on_loop && (!(call->route->flags & SL_ROUTE_FAST) || !call->body_is_done))
+    if (on_loop && (!(call->route->flags & SL_ROUTE_FAST) || !call->body.is_done))
         return to_worker(conn);
     call_run(call);
     return STEP_ON;
@@ -271,7 +271,7 @@ step_replied(SlConn *conn, bool on_loop)
         return conn_end(conn, on_loop);
     if (!call->head || !sl_body_can_skip(call))
         return conn_linger(conn, on_loop);
-    if (!call->body_is_done && on_loop)
+    if (!call->body.is_done && on_loop)
         return to_worker(conn);
     if (!sl_body_skip(call)) {
         call_drop_cancel(call);

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "common/thread.h"
-#include "net/http_parser.h"
+#include "net/http_message.h"
 #include "net/http_server.h"
 
 #include <stdatomic.h>
@@ -16,7 +16,6 @@ typedef struct SlConn SlConn;
 
 enum {
     SL_HEAD_MAX = 64 * 1024,
-    SL_INPUT_BYTES = 4096,        /* of a fresh call's buffer */
     SL_SMALL_REPLY = 16 * 1024,   /* up to here head and body are copied into one write */
     SL_DRAIN_MAX = 256 * 1024,    /* of an unread body, read to keep the connection */
     SL_MAX_PARAMS = 8,
@@ -51,11 +50,6 @@ typedef enum SlPhase {
 
 typedef enum SlReplyState { SL_REPLY_NONE, SL_REPLY_CHUNKED, SL_REPLY_LENGTH, SL_REPLY_UNTIL_CLOSE, SL_REPLY_DONE, SL_REPLY_TAKEN } SlReplyState;
 
-typedef struct SlInput {
-    char *data;
-    size_t room, at, end; /* unread: from at to end */
-} SlInput;
-
 typedef struct SlParam {
     const char *name; /* in the pattern; n_name bytes */
     size_t n_name;
@@ -87,9 +81,8 @@ struct SlCall {
     GPtrArray *query; /* name, value, … once asked for */
     GPtrArray *lists; /* what sl_call_query_all returned */
 
-    int64_t body_left; /* of a body with a length */
-    bool body_is_done, continue_is_due, body_has_failed;
-    SlInput body_input; /* read past the head's buffer, or too much for the reader */
+    SlHttpBody body;
+    bool continue_is_due;
 
     SlCancel *cancel;
 
@@ -154,7 +147,6 @@ void sl_body_begin(SlCall *call);
 bool sl_body_skip(SlCall *call);
 /* Whether skipping may succeed. */
 bool sl_body_can_skip(SlCall *call);
-void sl_input_reserve(SlInput *input, size_t room);
 
 /* ---- http_reply.c ---- */
 /* Writes {"message": …} with the status of error; cuts the connection when a reply has already begun. */

@@ -31,7 +31,7 @@ has_form(SlCall *call)
     const char *type = sl_call_header(call, "Content-Type");
 
     return type && g_ascii_strncasecmp(type, "application/x-www-form-urlencoded", 33) == 0 && sl_call_has_body(call) &&
-           sl_call_content_length(call) <= FORM_MAX && !call->body_is_done && !call->on_loop;
+           sl_call_content_length(call) <= FORM_MAX && !call->body.is_done && !call->on_loop;
 }
 
 static GPtrArray *

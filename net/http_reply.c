@@ -408,7 +408,7 @@ sl_call_take(SlCall *call)
     pthread_mutex_lock(&conn->lock);
     stream = g_steal_pointer(&conn->stream);
     pthread_mutex_unlock(&conn->lock);
-    sl_stream_unread(stream, call->body_input.data + call->body_input.at, call->body_input.end - call->body_input.at);
+    sl_stream_unread(stream, call->body.more.data + call->body.more.at, call->body.more.end - call->body.more.at);
     sl_stream_unread(stream, call->input.data + call->input.at, call->input.end - call->input.at);
     call->reply = SL_REPLY_TAKEN;
     return stream;

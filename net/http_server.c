@@ -52,7 +52,7 @@ void
 sl_server_give_call(SlServer *server, SlCall *call)
 {
     call->input.at = call->input.end;
-    call->body_input.at = call->body_input.end;
+    call->body.more.at = call->body.more.end;
     sl_call_next(call);
     pthread_mutex_lock(&server->lock);
     if (server->n_free_calls < FREE_CALLS_MAX) {
