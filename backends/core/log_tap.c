@@ -1,0 +1,159 @@
+#include "backends/core/log_internal.h"
+
+#include "common/log.h"
+#include "net/stdcopy.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    BLOCK = 64 * 1024,
+    LOOK_MAX = 16 * BLOCK, /* of frames that are not wanted, before others on the loop get their turn */
+};
+
+struct SlLogTap {
+    SlLogSeat seat;
+    bool stdout_, stderr_;
+    uint64_t at;
+    uint8_t *block; /* of frames, when only some are wanted */
+};
+
+SlLogTap *
+sl_log_tap_new(SlLog *log, bool stdout_, bool stderr_, bool from_start, bool stream, GError **error)
+{
+    SlLogTap *tap = g_new0(SlLogTap, 1);
+    uint64_t length;
+    bool is_running;
+
+    if (!sl_log_seat_take(&tap->seat, log, stream ? SL_LOG_FOLLOW_NEXT : SL_LOG_FOLLOW_NOT, &length, &is_running, error)) {
+        g_free(tap);
+        return NULL;
+    }
+    tap->stdout_ = stdout_;
+    tap->stderr_ = stderr_;
+    tap->at = from_start ? 0 : length;
+    return tap;
+}
+
+void
+sl_log_tap_set_feed(SlLogTap *tap, SlFeed *feed)
+{
+    sl_log_seat_set_feed(&tap->seat, feed);
+}
+
+void
+sl_log_tap_free(SlLogTap *tap)
+{
+    sl_log_seat_leave(&tap->seat);
+    g_free(tap->block);
+    g_free(tap);
+}
+
+static bool
+wants(const SlLogTap *tap, SlStdStream stream)
+{
+    return stream == SL_STD_ERR ? tap->stderr_ : stream == SL_STD_OUT && tap->stdout_;
+}
+
+/*
+ * Squeezes block[0…n), which begins at a frame, down to the frames that are wanted and wholly there. ret_used: how far it
+ * looked. False: no frame where one should be.
+ */
+static bool
+keep_wanted(const SlLogTap *tap, uint8_t *block, size_t n, size_t *ret_used, size_t *ret_kept)
+{
+    size_t used = 0, kept = 0;
+
+    while (n - used >= SL_STDCOPY_HEADER) {
+        SlStdStream stream;
+        uint32_t size;
+
+        if (!sl_stdcopy_get_header(block + used, &stream, &size))
+            return false;
+        if (n - used - SL_STDCOPY_HEADER < size)
+            break;
+        if (wants(tap, stream)) {
+            memmove(block + kept, block + used, SL_STDCOPY_HEADER + size);
+            kept += SL_STDCOPY_HEADER + size;
+        }
+        used += SL_STDCOPY_HEADER + size;
+    }
+    *ret_used = used;
+    *ret_kept = kept;
+    return true;
+}
+
+/* A frame that is larger than the block: from the file as it is, or skipped. False: not wholly there yet. */
+static bool
+take_large(SlLogTap *tap, int fd, uint64_t limit, SlPiece *ret_piece)
+{
+    SlStdStream stream;
+    uint32_t size;
+
+    sl_stdcopy_get_header(tap->block, &stream, &size); /* keep_wanted has seen that it is one */
+    if (limit - tap->at - SL_STDCOPY_HEADER < size)
+        return false;
+    if (wants(tap, stream))
+        *ret_piece = (SlPiece){ .file = fd, .offset = (off_t)tap->at, .n = SL_STDCOPY_HEADER + size };
+    tap->at += SL_STDCOPY_HEADER + size;
+    return true;
+}
+
+static SlPull
+damaged(const SlLogTap *tap)
+{
+    sl_warn("the log is damaged, an attach ends offset=%" G_GUINT64_FORMAT, tap->at);
+    return SL_PULL_END;
+}
+
+static SlPull
+pull_frames(SlLogTap *tap, int fd, uint64_t limit, bool is_final, SlPiece *ret_piece)
+{
+    uint64_t begin = tap->at;
+
+    if (!tap->block)
+        tap->block = g_malloc(BLOCK);
+    *ret_piece = (SlPiece){ 0 };
+    while (ret_piece->n == 0 && tap->at < limit) {
+        size_t wanted = MIN(BLOCK, limit - tap->at), used, kept;
+        ssize_t got = pread(fd, tap->block, wanted, (off_t)tap->at);
+
+        if (tap->at - begin >= LOOK_MAX) {
+            sl_log_seat_kick(&tap->seat);
+            return SL_PULL_WAIT;
+        }
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0 || !keep_wanted(tap, tap->block, (size_t)got, &used, &kept))
+            return damaged(tap);
+        tap->at += used;
+        if (kept > 0)
+            *ret_piece = (SlPiece){ .data = tap->block, .n = kept };
+        else if (used == 0 && (got < SL_STDCOPY_HEADER || !take_large(tap, fd, limit, ret_piece)))
+            return is_final ? damaged(tap) : SL_PULL_WAIT; /* a frame that is not wholly there */
+    }
+    if (ret_piece->n > 0)
+        return SL_PULL_PIECE;
+    return is_final ? SL_PULL_END : SL_PULL_WAIT;
+}
+
+SlPull
+sl_log_tap_pull(SlLogTap *tap, SlPiece *ret_piece)
+{
+    bool is_final, has_tty = sl_log_has_tty(tap->seat.log);
+    uint64_t limit = sl_log_seat_limit(&tap->seat, &is_final);
+    bool is_nothing_wanted = has_tty ? !tap->stdout_ : !tap->stdout_ && !tap->stderr_;
+    int fd, index_fd;
+
+    if (tap->at >= limit || is_nothing_wanted)
+        return is_final ? SL_PULL_END : SL_PULL_WAIT;
+    if (!sl_log_seat_files(&tap->seat, &fd, &index_fd))
+        return is_final ? SL_PULL_END : SL_PULL_WAIT;
+    if (!has_tty && !(tap->stdout_ && tap->stderr_))
+        return pull_frames(tap, fd, limit, is_final, ret_piece);
+
+    *ret_piece = (SlPiece){ .file = fd, .offset = (off_t)tap->at, .n = limit - tap->at };
+    tap->at = limit;
+    return SL_PULL_PIECE;
+}
