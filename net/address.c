@@ -4,6 +4,7 @@
 #include "common/fd.h"
 #include "common/log.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -37,14 +38,25 @@ parse_port(const char *text, int *ret_port)
 }
 
 static bool
-host_is_sane(const char *host, bool in_brackets)
+host_is_sane(const char *host)
 {
     if (strlen(host) > 255)
         return false;
     for (const char *at = host; *at; at++)
-        if (!g_ascii_isalnum(*at) && !strchr(in_brackets ? ":.%-_" : ".-_", *at))
+        if (!g_ascii_isalnum(*at) && !strchr(".-_", *at))
             return false;
     return true;
+}
+
+/* With or without a zone, as in fe80::1%eth0. */
+static bool
+is_v6(const char *host)
+{
+    const char *zone = strchr(host, '%');
+    g_autofree char *number = zone ? g_strndup(host, (gsize)(zone - host)) : g_strdup(host);
+    struct in6_addr parsed;
+
+    return inet_pton(AF_INET6, number, &parsed) == 1 && (!zone || (zone[1] && host_is_sane(zone + 1)));
 }
 
 /* host:port, :port or [v6]:port; text is consumed. */
@@ -66,7 +78,7 @@ parse_tcp(char *text, SlAddress *ret_address)
         host[n - 1] = '\0';
         host++;
     }
-    if (!host_is_sane(host, in_brackets))
+    if (in_brackets ? !is_v6(host) : !host_is_sane(host))
         return false;
     *ret_address = (SlAddress){ .host = g_strdup(*host ? host : "localhost"), .port = port };
     return true;

@@ -24,6 +24,7 @@ test_parse(void)
         { "http://backend.internal:9100/", NULL, "backend.internal", 9100, "tcp://backend.internal:9100" },
         { "localhost:0", NULL, "localhost", 0, "tcp://localhost:0" },
         { ":9100", NULL, "localhost", 9100, "tcp://localhost:9100" },
+        { "tcp://[fe80::1%eth0]:1", NULL, "fe80::1%eth0", 1, "tcp://[fe80::1%eth0]:1" },
         { "[::1]:65535", NULL, "::1", 65535, "tcp://[::1]:65535" },
     };
 
@@ -47,7 +48,7 @@ test_parse_refuses(void)
     static const char *const wrong[] = {
         "", ":", "localhost", "tcp://localhost", ":65536", ":-1", ":+1", ": 80", ":80x", "unix://", "unix://relative", "unix:///",
         "unix:///run/", "::1:80", "[::1]", "[]:80", "[::1:80", "a b:80", "a/b:80", "user@host:80", "https://host:80", "tcp://h:80/x",
-        "ho\nst:80", "ftp://h:80", "[::1]x:80",
+        "ho\nst:80", "ftp://h:80", "[::1]x:80", "[localhost]:80", "[127.0.0.1]:80", "[::1%]:80",
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
