@@ -13,7 +13,7 @@ typedef struct SlHttpReply SlHttpReply;
 
 typedef struct SlHttpRequest {
     const char *method, *target;
-    const char *const *headers; /* name, value, …, NULL; may be NULL. Host and the body's framing are added */
+    const char *const *headers; /* name, value, …, NULL; may be NULL. Host, Connection, Upgrade, Expect and the body's framing are ours: dropped here */
     const void *body;           /* n_body bytes; or: */
     size_t n_body;
     /* pulls the body: ret_n 0 ends it. Sent with Content-Length content_length, or chunked when that is -1 */
@@ -26,6 +26,7 @@ typedef struct SlHttpRequest {
 } SlHttpRequest;
 
 SlHttpClient *sl_http_client_new(const SlAddress *address);
+/* Its replies must be gone. */
 void sl_http_client_free(SlHttpClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlHttpClient, sl_http_client_free)
 
@@ -36,6 +37,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlHttpClient, sl_http_client_free)
 SlHttpReply *sl_http_client_call(SlHttpClient *client, SlCancel *cancel, const SlHttpRequest *request, GError **error);
 unsigned sl_http_reply_status(SlHttpReply *reply);
 const char *sl_http_reply_header(SlHttpReply *reply, const char *name);
+/* The n-th header as it came, for proxies. False past the end. */
+bool sl_http_reply_header_at(SlHttpReply *reply, size_t n, const char **ret_name, const char **ret_value);
 int64_t sl_http_reply_content_length(SlHttpReply *reply); /* -1: unknown (chunked or to the end) */
 /* Decoded body, ret_n 0 at its end. */
 bool sl_http_reply_read(SlHttpReply *reply, SlCancel *cancel, void *data, size_t n, size_t *ret_n, GError **error);
