@@ -13,7 +13,10 @@
 #include <sys/epoll.h>
 #include <sys/wait.h>
 
-enum { MAX_REPORT_BYTES = 4096 };
+enum {
+    MAX_REPORT_BYTES = 4096,
+    REPORT_MS = 1000, /* from its first byte to its end */
+};
 
 static void
 check_over(SlProcess *process)
@@ -24,7 +27,7 @@ check_over(SlProcess *process)
     if (process->channel == 0 && !process->has_failed && sl_log_writer_is_stuck(process->agent->log))
         return;
     process->is_over = true;
-    sl_deadline_clear(process->agent->poller, &process->drain);
+    sl_deadline_clear(process->agent->poller, &process->late);
     sl_agent_process_ended(process->agent, process);
 }
 
@@ -108,18 +111,6 @@ on_output(void *user, uint32_t events)
     sl_process_resume(process);
 }
 
-/* Somebody else holds the other end of a pipe. */
-static void
-on_drain_late(void *user)
-{
-    SlProcess *process = user;
-
-    end_outputs(process);
-    if (process->channel == 0)
-        sl_log_writer_give_up(process->agent->log);
-    check_over(process);
-}
-
 /* ---- start ---- */
 
 static void
@@ -162,6 +153,24 @@ on_status(void *user, uint32_t events)
     }
     if (n == 0)
         settle_start(process);
+    else if (process->report->len > 0)
+        sl_deadline_set(process->agent->poller, &process->late, REPORT_MS);
+}
+
+/* Somebody holds the other end of a pipe. */
+static void
+on_late(void *user)
+{
+    SlProcess *process = user;
+
+    if (process->is_starting) {
+        settle_start(process);
+        return;
+    }
+    end_outputs(process);
+    if (process->channel == 0)
+        sl_log_writer_give_up(process->agent->log);
+    check_over(process);
 }
 
 void
@@ -226,7 +235,7 @@ sl_process_new(SlAgent *agent, const SlRequest *command, GError **error)
     process->started_ns = sl_clock_now_ns();
     process->report = g_string_new(NULL);
     process->window = SL_AGENT_WINDOW;
-    process->drain = (SlDeadline){ .passed = on_drain_late, .user = process };
+    process->late = (SlDeadline){ .passed = on_late, .user = process };
     adopt(process, &spawned);
     return process;
 }
@@ -239,7 +248,7 @@ sl_process_free(SlProcess *process)
     if (!process)
         return;
     poller = process->agent->poller;
-    sl_deadline_clear(poller, &process->drain);
+    sl_deadline_clear(poller, &process->late);
     sl_source_end(poller, &process->status);
     sl_input_close(&process->input);
     end_outputs(process);
@@ -264,7 +273,7 @@ sl_process_exited(SlProcess *process, int wait_status)
         if (process->is_starting)
             settle_start(process); /* a child of the runtime's holds the pipe */
     }
-    sl_deadline_set(process->agent->poller, &process->drain, SL_AGENT_DRAIN_MS);
+    sl_deadline_set(process->agent->poller, &process->late, SL_AGENT_DRAIN_MS);
     check_over(process);
 }
 

@@ -34,7 +34,7 @@ struct SlProcess {
     GString *report;
     SlInput input;
     SlProcessOutput outputs[2];
-    SlDeadline drain;
+    SlDeadline late; /* of the report's end, then of the output's */
 
     /* Of an exec. */
     char *exec_id;

@@ -41,12 +41,19 @@ sl_table_clear(SlTable *table)
     *table = (SlTable){ .fd = -1 };
 }
 
+/* Entries are taken from the front: none beyond the number of pids ever given out was used. */
+static unsigned
+n_used(const SlTable *table)
+{
+    uint32_t last = table->shared ? (uint32_t)atomic_load(&table->shared->next_pid) : 0;
+
+    return MIN(last, SL_SANDBOX_MAX_PROCESSES);
+}
+
 void
 sl_table_free_entry(SlTable *table, pid_t host_pid)
 {
-    if (!table->shared)
-        return;
-    for (unsigned i = 0; i < SL_SANDBOX_MAX_PROCESSES; i++) {
+    for (unsigned i = 0, n = n_used(table); i < n; i++) {
         int32_t expected = host_pid;
 
         if (atomic_compare_exchange_strong(&table->shared->process[i].host_pid, &expected, 0))
@@ -60,7 +67,7 @@ sl_table_read(const SlTable *table, unsigned index, SlSandboxProcess *ret_proces
     SlSandboxProcess *entry;
     int32_t host_pid;
 
-    if (!table->shared)
+    if (index >= n_used(table))
         return false;
     entry = &table->shared->process[index];
     host_pid = atomic_load(&entry->host_pid);
@@ -119,7 +126,7 @@ sl_table_kill_all(SlTable *table)
 {
     if (table->shared) {
         atomic_store(&table->shared->closing, 1);
-        for (unsigned i = 0; i < SL_SANDBOX_MAX_PROCESSES; i++) {
+        for (unsigned i = 0, n = n_used(table); i < n; i++) {
             int32_t pid = atomic_load(&table->shared->process[i].host_pid);
 
             if (pid > 1 && descends_from_us(pid))
