@@ -85,7 +85,7 @@ static bool
 dev_has(const char *inside)
 {
     return !*inside || strcmp(inside, "/pts") == 0 || device_named(inside) || link_named(inside) || is_console(inside) ||
-           pts_named(inside) > 0 || strncmp(inside, "/fd/", 4) == 0;
+           pts_named(inside) > 0;
 }
 
 static bool

@@ -91,20 +91,26 @@ has_dots(const char *path)
     return false;
 }
 
-/* The tree over path, which has no symlinks and dots. */
 static const SlTree *
-tree_of(const char *path, const char **ret_inside)
+tree_with_prefix(const char *path, const char **ret_inside)
 {
     for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
         size_t length = strlen(trees[i]->prefix);
-        const char *inside = path + length;
 
-        if (strncmp(path, trees[i]->prefix, length) != 0 || (*inside && *inside != '/'))
-            continue;
-        *ret_inside = strcmp(inside, "/") == 0 ? "" : inside;
-        return trees[i]->falls_through && !trees[i]->has(*ret_inside) ? NULL : trees[i];
+        *ret_inside = path + length;
+        if (strncmp(path, trees[i]->prefix, length) == 0 && (!**ret_inside || **ret_inside == '/'))
+            return trees[i];
     }
     return NULL;
+}
+
+/* The tree over path, which is canonical. */
+static const SlTree *
+tree_of(const char *path, const char **ret_inside)
+{
+    const SlTree *tree = tree_with_prefix(path, ret_inside);
+
+    return tree && tree->falls_through && !tree->has(*ret_inside) ? NULL : tree;
 }
 
 /* ---- canonical paths ---- */
@@ -227,9 +233,10 @@ int
 sl_path_open(const char *absolute, int flags, uint32_t mode, SlPlace *ret_place)
 {
     bool follow = !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
-    bool must_be_canonical = has_dots(absolute);
     char path[PATH_MAX];
     const char *inside;
+    /* in a tree: /dev/stdout and /proc/self are symlinks */
+    bool must_be_canonical = has_dots(absolute) || tree_with_prefix(absolute, &inside);
     int result;
 
     if (strlen(absolute) >= PATH_MAX)
@@ -244,11 +251,7 @@ sl_path_open(const char *absolute, int flags, uint32_t mode, SlPlace *ret_place)
             if (result)
                 return result;
         }
-        tree = tree_of(path, &inside);
-        if (tree && !must_be_canonical) {
-            must_be_canonical = true; /* /dev/stdout and /proc/self are symlinks */
-            continue;
-        }
+        tree = must_be_canonical ? tree_of(path, &inside) : NULL;
         if (tree) {
             ret_place->tree = tree;
             snprintf(ret_place->inside, sizeof ret_place->inside, "%s", inside);
@@ -287,9 +290,7 @@ sl_path_open_parent(const char *absolute, char ret_name[NAME_MAX + 1])
         return *ret_name == '.' ? -EINVAL : -EBUSY;
     slash[1] = '\0';
 
-    if (!has_dots(absolute)) {
-        if (tree_of(absolute, &inside))
-            return *inside ? -EPERM : -EBUSY;
+    if (!has_dots(absolute) && !tree_with_prefix(absolute, &inside)) {
         fd = open_beneath(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
         if (fd != -ELOOP)
             return fd;
