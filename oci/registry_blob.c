@@ -12,6 +12,7 @@ typedef struct Download {
     const SlBlobFetch *fetch;
     SlBlobWriter *writer;
     int64_t n;
+    bool is_over; /* more came than was announced */
 } Download;
 
 static void
@@ -31,7 +32,8 @@ piece_take(void *user, const void *data, size_t n, GError **error)
     if (fetch->go_on && !fetch->go_on(fetch->user))
         return sl_fail(error, SL_ERROR_CANCELLED, "cancelled");
     /* More than was announced is noticed at once, not when the disk is full. */
-    if ((int64_t)n > fetch->size - download->n)
+    download->is_over = (int64_t)n > fetch->size - download->n;
+    if (download->is_over)
         return sl_fail(error, SL_ERROR_SYSTEM, "size validation failed: blob %s is larger than the %" G_GINT64_FORMAT " bytes announced",
                        fetch->digest, fetch->size);
     if (!sl_blob_writer_write(download->writer, data, n, error))
@@ -47,6 +49,7 @@ restart(Download *download, GError **error)
 {
     g_clear_pointer(&download->writer, sl_blob_writer_free);
     download->n = 0;
+    download->is_over = false;
     download->writer = sl_blob_writer_new(download->fetch->content, error);
     return download->writer != NULL;
 }
@@ -77,6 +80,11 @@ download_try(Download *download, bool *ret_again, GError **error)
     *ret_again = false;
     if (!sl_session_get(fetch->session, &get, &reply, &local)) {
         *ret_again = g_error_matches(local, SL_ERROR, SL_ERROR_UNAVAILABLE);
+        if (get.offset > 0 && download->is_over) { /* the beginning once more, behind what we have */
+            *ret_again = true;
+            if (!restart(download, error))
+                return false;
+        }
         g_propagate_error(error, g_steal_pointer(&local));
         return false;
     }
