@@ -1,8 +1,8 @@
 /*
  * MB/s through the relay, against a bare loop in the same run. Usage: bench_relay [MB]
  *
- * pair: client → relay → backend, against the same bytes written straight from one thread to the other. feed: a file to a client through
- * a feed, against a thread that calls sendfile.
+ * pair: client → relay → backend, against the same bytes written straight from one thread to the other. feed:
+ * a file to a client through a feed, against a thread that calls sendfile.
  */
 #include "common/clock.h"
 #include "common/fd.h"
@@ -36,7 +36,8 @@ make_pair(bool is_tcp, int ret[2])
             g_error("socketpair");
         return;
     }
-    if (!sl_address_listen(&address, false, &fds, &n, NULL) || !sl_address_connect(&address, NULL, 1000, &ret[0], NULL))
+    if (!sl_address_listen(&address, false, &fds, &n, NULL) ||
+        !sl_address_connect(&address, NULL, 1000, &ret[0], NULL))
         g_error("no TCP on loopback");
     fcntl(ret[0], F_SETFL, fcntl(ret[0], F_GETFL) & ~O_NONBLOCK);
     ret[1] = accept(fds[0], NULL, NULL);
@@ -182,9 +183,11 @@ main(int argc, char **argv)
     for (int round = 0; round < ROUNDS; round++)
         for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
             double direct = measure_direct(is_tcp, write_flow, -1, n), pair = measure_pair(relay, is_tcp, n);
-            double bare = measure_direct(is_tcp, send_flow, file, n), feed = measure_feed(relay, is_tcp, file, n);
+            double bare = measure_direct(is_tcp, send_flow, file, n),
+                   feed = measure_feed(relay, is_tcp, file, n);
 
-            printf("%s  pair %5.0f MB/s (%.2f of a direct stream)   file feed %5.0f MB/s (%.2f of bare sendfile)\n",
+            printf("%s  pair %5.0f MB/s (%.2f of a direct stream)   file feed %5.0f MB/s (%.2f of bare "
+                   "sendfile)\n",
                    is_tcp ? "tcp " : "unix", pair, pair / direct, feed, feed / bare);
         }
     sl_relay_free(relay);

@@ -95,8 +95,10 @@ sl_address_parse(const char *text, SlAddress *ret_address, GError **error)
         const char *path = text + strlen("unix://");
 
         if (path[0] != '/' || g_str_has_suffix(path, "/"))
-            return sl_fail(error, SL_ERROR_INVALID, "invalid address \"%s\": a unix socket needs an absolute path, as in "
-                           "unix:///run/docker.sock", text);
+            return sl_fail(error, SL_ERROR_INVALID,
+                           "invalid address \"%s\": a unix socket needs an absolute path, as in "
+                           "unix:///run/docker.sock",
+                           text);
         *ret_address = (SlAddress){ .path = g_strdup(path) };
         return true;
     }
@@ -183,7 +185,7 @@ sl_address_is_loopback(const SlAddress *address)
 
 /* ---- unix sockets ---- */
 
-/* An address of any length: one that does not fit is reached through its folder, which ret_folder keeps open. */
+/* One of any length: what does not fit is reached through its folder, which ret_folder keeps open. */
 static bool
 unix_address(const char *path, struct sockaddr_un *ret_address, int *ret_folder, GError **error)
 {
@@ -211,12 +213,13 @@ somebody_accepts(const struct sockaddr_un *address)
 {
     sl_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    return connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN || errno == EACCES;
+    return connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN ||
+           errno == EACCES;
 }
 
 /*
- * Takes a socket that nobody accepts on out of the way. It is moved aside first, and put back when it turns out not to be the one
- * that was looked at: another daemon may start at the same moment.
+ * Takes a socket that nobody accepts on out of the way. It is moved aside first, and put back when it turns
+ * out not to be the one that was looked at: another daemon may start at the same moment.
  */
 static bool
 remove_stale(const char *path, const struct sockaddr_un *address, GError **error)
@@ -264,8 +267,8 @@ listen_unix(const char *path, int *ret_fd, GError **error)
         return sl_fail_errno(error, errno, "making a unix socket");
     if (!unix_address(path, &address, &folder, error))
         return false;
-    /* On Linux the mode of the unbound socket becomes that of the file: nobody can connect before it is meant so, and the
-     * process's umask, which other threads share, stays as it is. */
+    /* On Linux the mode of the unbound socket becomes that of the file: nobody can connect before it is meant
+     * so, and the process's umask, which other threads share, stays as it is. */
     fchmod(fd, 0600);
     if (bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
         if (errno != EADDRINUSE)
@@ -355,7 +358,8 @@ is_repeated(const AddrInfo *list, const AddrInfo *info)
     return false;
 }
 
-/* Listens on all of list at one port. Fails with EADDRINUSE in errno; an address family this machine lacks is passed over. */
+/* Listens on all of list at one port. Fails with EADDRINUSE in errno; an address family this machine lacks is
+ * passed over. */
 static bool
 listen_all(AddrInfo *list, int *port, FdList *ret_fds)
 {
@@ -398,14 +402,17 @@ listen_tcp(SlAddress *address, bool allow_public, FdList *ret_fds, GError **erro
     if (!resolve(address, &list, error))
         return false;
     if (!allow_public && !list_is_loopback(list))
-        return sl_fail(error, SL_ERROR_INVALID, "%s is not a loopback address: anyone who reaches it would control this daemon. "
-                       "Use TLS, a unix socket, or --allow-insecure-tcp", address->host);
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "%s is not a loopback address: anyone who reaches it would control this daemon. "
+                       "Use TLS, a unix socket, or --allow-insecure-tcp",
+                       address->host);
     do
         if (listen_all(list, &address->port, ret_fds))
             return true;
     while (errno == EADDRINUSE && --tries > 0);
     if (errno == EADDRINUSE)
-        return sl_fail(error, SL_ERROR_CONFLICT, "listen tcp %s:%d: bind: address already in use", address->host, address->port);
+        return sl_fail(error, SL_ERROR_CONFLICT, "listen tcp %s:%d: bind: address already in use",
+                       address->host, address->port);
     return sl_fail_errno(error, errno, "listen tcp %s:%d", address->host, address->port);
 }
 
@@ -464,8 +471,8 @@ left_ms(int64_t until_ms)
 
 /* Any failure but SL_ERROR_UNAVAILABLE ends the search for an address that answers. */
 static bool
-connect_one(int family, const struct sockaddr *address, socklen_t n, const char *where, SlCancel *cancel, int64_t until_ms,
-            int *ret_fd, GError **error)
+connect_one(int family, const struct sockaddr *address, socklen_t n, const char *where, SlCancel *cancel,
+            int64_t until_ms, int *ret_fd, GError **error)
 {
     const char *kind = family == AF_UNIX ? "unix" : "tcp";
     sl_autofd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -500,7 +507,8 @@ connect_one(int family, const struct sockaddr *address, socklen_t n, const char 
 static bool
 connect_tcp(const SlAddress *address, SlCancel *cancel, int64_t until_ms, int *ret_fd, GError **error)
 {
-    g_autofree char *where = g_strdup_printf(strchr(address->host, ':') ? "[%s]:%d" : "%s:%d", address->host, address->port);
+    g_autofree char *where =
+        g_strdup_printf(strchr(address->host, ':') ? "[%s]:%d" : "%s:%d", address->host, address->port);
     g_autoptr(AddrInfo) list = NULL;
 
     if (!resolve(address, &list, error))
@@ -535,6 +543,6 @@ sl_address_connect(const SlAddress *address, SlCancel *cancel, int timeout_ms, i
             (*error)->code = SL_ERROR_UNAVAILABLE;
         return false;
     }
-    return connect_one(AF_UNIX, (const struct sockaddr *)&unix_socket, sizeof unix_socket, address->path, cancel, until_ms,
-                       ret_fd, error);
+    return connect_one(AF_UNIX, (const struct sockaddr *)&unix_socket, sizeof unix_socket, address->path,
+                       cancel, until_ms, ret_fd, error);
 }

@@ -46,8 +46,9 @@ static void
 test_parse_refuses(void)
 {
     static const char *const wrong[] = {
-        "", ":", "localhost", "tcp://localhost", ":65536", ":-1", ":+1", ": 80", ":80x", "unix://", "unix://relative", "unix:///",
-        "unix:///run/", "::1:80", "[::1]", "[]:80", "[::1:80", "a b:80", "a/b:80", "user@host:80", "https://host:80", "tcp://h:80/x",
+        "", ":", "localhost", "tcp://localhost", ":65536", ":-1", ":+1", ": 80", ":80x", "unix://",
+        "unix://relative", "unix:///", "unix:///run/", "::1:80", "[::1]", "[]:80", "[::1:80", "a b:80", "a/b:80",
+        "user@host:80", "https://host:80", "tcp://h:80/x",
         "ho\nst:80", "ftp://h:80", "[::1]x:80", "[localhost]:80", "[127.0.0.1]:80", "[::1%]:80",
     };
 
@@ -68,8 +69,11 @@ test_loopback(void)
     static const struct {
         const char *host;
         bool is_loopback;
-    } cases[] = { { "127.0.0.1", true }, { "127.9.9.9", true }, { "::1", true }, { "::ffff:127.0.0.1", true }, { "localhost", true },
-                  { "0.0.0.0", false }, { "::", false }, { "10.0.0.1", false }, { "::ffff:10.0.0.1", false } };
+    } cases[] = {
+        { "127.0.0.1", true }, { "127.9.9.9", true }, { "::1", true }, { "::ffff:127.0.0.1", true },
+        { "localhost", true }, { "0.0.0.0", false }, { "::", false }, { "10.0.0.1", false },
+        { "::ffff:10.0.0.1", false },
+    };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *host = g_strdup(cases[i].host);
@@ -92,7 +96,7 @@ test_public_is_refused(void)
 
         g_assert_false(sl_address_listen(&address, false, &fds, &n, &error));
         g_assert_error(error, SL_ERROR, SL_ERROR_INVALID);
-        g_assert_nonnull(strstr(error->message, "is not a loopback address: anyone who reaches it would control this daemon"));
+        g_assert_nonnull(strstr(error->message, "is not a loopback address: anyone who reaches it would control"));
         g_assert_null(fds);
     }
 }
@@ -151,7 +155,8 @@ test_nobody_there(void)
     g_assert_cmpstr(refused->message, ==, expected);
     g_assert_false(sl_address_connect(&(SlAddress){ .path = path }, NULL, 1000, &fd, &missing));
     g_assert_error(missing, SL_ERROR, SL_ERROR_UNAVAILABLE);
-    g_assert_cmpstr(missing->message, ==, "dial unix /nonexistent-folder/x.sock: connect: no such file or directory");
+    g_assert_cmpstr(missing->message, ==,
+                    "dial unix /nonexistent-folder/x.sock: connect: no such file or directory");
     g_assert_false(sl_address_connect(&(SlAddress){ .path = long_path }, NULL, 1000, &fd, &folder));
     g_assert_error(folder, SL_ERROR, SL_ERROR_UNAVAILABLE);
     sl_cancel_fire(cancel);
@@ -235,7 +240,8 @@ test_passed(void)
 {
     g_autofree char *mine = g_strdup_printf("LISTEN_PID=%d", (int)getpid());
     g_autofree char *other = g_strdup_printf("LISTEN_PID=%d", (int)getpid() + 1);
-    char one[] = "LISTEN_FDS=1", none[] = "LISTEN_FDS=0", wrong[] = "LISTEN_FDS=-1", many[] = "LISTEN_FDS=99999999";
+    char one[] = "LISTEN_FDS=1", none[] = "LISTEN_FDS=0", wrong[] = "LISTEN_FDS=-1";
+    char many[] = "LISTEN_FDS=99999999";
     g_autofree int *fds = NULL;
     int saved = dup(3);
 

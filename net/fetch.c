@@ -15,7 +15,8 @@ enum {
     IDLE_LANES = 8,
 };
 
-/* What one call needs of libcurl. Its connections stay with the multi handle, for the next call that takes this lane. */
+/* What one call needs of libcurl. Its connections stay with the multi handle, for the next call that takes
+ * this lane. */
 typedef struct Lane Lane;
 struct Lane {
     CURLM *multi;
@@ -127,7 +128,8 @@ sl_fetcher_new(const SlFetchConfig *config)
     fetcher->user_agent = g_strdup(config->user_agent);
     fetcher->proxy = g_strdup(config->proxy ? config->proxy : ""); /* "": none, not even the environment's */
     fetcher->ca_file = g_strdup(config->ca_file);
-    fetcher->connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : DEFAULT_CONNECT_MS;
+    fetcher->connect_timeout_ms =
+        config->connect_timeout_ms ? config->connect_timeout_ms : DEFAULT_CONNECT_MS;
     fetcher->stall_timeout_ms = config->stall_timeout_ms ? config->stall_timeout_ms : DEFAULT_STALL_MS;
     pthread_mutex_init(&fetcher->lock, NULL);
     return fetcher;
@@ -192,7 +194,8 @@ on_header(char *line, size_t size, size_t n, void *user)
     }
     transfer->n_header_bytes += n;
     if (transfer->n_header_bytes > MAX_HEADERS) {
-        sl_fail(&transfer->error, SL_ERROR_UNAVAILABLE, "the answer's headers are larger than %d bytes", MAX_HEADERS);
+        sl_fail(&transfer->error, SL_ERROR_UNAVAILABLE, "the answer's headers are larger than %d bytes",
+                MAX_HEADERS);
         return 0;
     }
     header_add(transfer->reply_headers, line, n);
@@ -221,7 +224,8 @@ on_body(char *data, size_t size, size_t n, void *user)
     if (n <= room)
         return n;
     if (is_good)
-        sl_fail(&transfer->error, SL_ERROR_TOO_LARGE, "the answer is larger than %zu bytes", transfer->max_body);
+        sl_fail(&transfer->error, SL_ERROR_TOO_LARGE, "the answer is larger than %zu bytes",
+                transfer->max_body);
     else
         transfer->is_cut = true;
     return 0;
@@ -259,7 +263,8 @@ parse_url(Transfer *transfer, GError **error)
 
         transfer->is_tls = strcmp(scheme, "https") == 0;
         is_default = strcmp(port, transfer->is_tls ? "443" : "80") == 0;
-        transfer->where = g_strdup_printf("%s://%s%s%s%s", scheme, host, is_default ? "" : ":", is_default ? "" : port, path);
+        transfer->where = g_strdup_printf("%s://%s%s%s%s", scheme, host, is_default ? "" : ":",
+                                          is_default ? "" : port, path);
         transfer->host = g_strdup(host);
         transfer->port = g_strdup(port);
     }
@@ -281,9 +286,11 @@ set_headers(Transfer *transfer, GError **error)
         g_autofree char *line = NULL;
 
         if (!header[1] || strpbrk(header[0], "\r\n:; ") || strpbrk(header[1], "\r\n"))
-            return sl_fail(error, SL_ERROR_INVALID, "header %s cannot be sent", strpbrk(header[0], "\r\n") ? "" : header[0]);
+            return sl_fail(error, SL_ERROR_INVALID, "header %s cannot be sent",
+                           strpbrk(header[0], "\r\n") ? "" : header[0]);
         has_type |= g_ascii_strcasecmp(header[0], "Content-Type") == 0;
-        line = *header[1] ? g_strdup_printf("%s: %s", header[0], header[1]) : g_strdup_printf("%s;", header[0]);
+        line =
+            *header[1] ? g_strdup_printf("%s: %s", header[0], header[1]) : g_strdup_printf("%s;", header[0]);
         transfer->headers = curl_slist_append(transfer->headers, line);
     }
     transfer->headers = curl_slist_append(transfer->headers, "Expect:");
@@ -297,8 +304,8 @@ set_method(Transfer *transfer)
 {
     const SlFetch *fetch = transfer->fetch;
     CURL *easy = transfer->lane->easy;
-    bool has_body = fetch->n_body > 0 || strcmp(fetch->method, "POST") == 0 || strcmp(fetch->method, "PUT") == 0 ||
-                    strcmp(fetch->method, "PATCH") == 0;
+    bool has_body = fetch->n_body > 0 || strcmp(fetch->method, "POST") == 0 ||
+                    strcmp(fetch->method, "PUT") == 0 || strcmp(fetch->method, "PATCH") == 0;
 
     if (has_body) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)fetch->n_body);
@@ -421,7 +428,8 @@ static bool
 fail_with_code(Transfer *transfer, CURLcode code, GError **error)
 {
     g_autofree char *words = NULL;
-    bool is_ours = code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_LOGIN_DENIED;
+    bool is_ours =
+        code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_LOGIN_DENIED;
 
     if (transfer->error) {
         bool is_sink = transfer->fetch->sink && transfer->status >= 200 && transfer->status < 300;
@@ -461,7 +469,8 @@ run(Transfer *transfer, SlCancel *cancel, CURLcode *ret_code, GError **error)
             *ret_code = CURLE_OPERATION_TIMEDOUT;
             return true;
         }
-        curl_multi_poll(multi, extra.fd >= 0 ? &extra : NULL, extra.fd >= 0, (int)MIN(left_ms, MAX_POLL_MS), NULL);
+        curl_multi_poll(multi, extra.fd >= 0 ? &extra : NULL, extra.fd >= 0, (int)MIN(left_ms, MAX_POLL_MS),
+                        NULL);
     }
     while ((message = curl_multi_info_read(multi, &n_left)))
         if (message->msg == CURLMSG_DONE)

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-/* argv: certificate and key for TLS, or nothing. Prints its port. */
+/* argv: certificate and key for TLS, or nothing. Prints its port; ends when its input does. */
 static const char server_script[] =
     "import http.server, os, ssl, sys, threading\n"
     "class H(http.server.BaseHTTPRequestHandler):\n"
@@ -28,8 +28,10 @@ static const char server_script[] =
     "        sent = self.rfile.read(n)\n"
     "        p = self.path\n"
     "        if p.startswith('/echo'):\n"
-    "            text = '%s %s %s\\n' % (self.command, p, n) + ''.join('%s=%s\\n' % (k.lower(), v) for k, v in self.headers.items())\n"
-    "            self.answer(200, text.encode() + sent, [('X-Multi', 'a'), ('x-multi', 'b'), ('X-Peer', str(self.client_address[1]))])\n"
+    "            text = '%s %s %s\\n' % (self.command, p, n) + ''.join('%s=%s\\n' % (k.lower(), v) for k, v "
+    "in self.headers.items())\n"
+    "            self.answer(200, text.encode() + sent, [('X-Multi', 'a'), ('x-multi', 'b'), ('X-Peer', "
+    "str(self.client_address[1]))])\n"
     "        elif p == '/redirect': self.answer(307, b'go away', [('Location', '/echo')])\n"
     "        elif p == '/missing': self.answer(404, b'x' * 100000)\n"
     "        elif p == '/big': self.answer(200, b'0123456789' * 1000000)\n"
@@ -44,7 +46,7 @@ static const char server_script[] =
     "s = http.server.ThreadingHTTPServer(('127.0.0.1', 0), H)\n"
     "s.daemon_threads = True\n"
     "s.handle_error = lambda *a: None\n"
-    "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()\n" /* ends with the test, however that ends */
+    "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()\n"
     "if len(sys.argv) > 1:\n"
     "    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); c.load_cert_chain(sys.argv[1], sys.argv[2])\n"
     "    s.socket = c.wrap_socket(s.socket, server_side=True)\n"
@@ -67,8 +69,8 @@ server_start(Server *server, char *certificate, char *key)
     size_t n = 0;
     int out = -1;
 
-    g_assert_true(g_spawn_async_with_pipes(NULL, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL,
-                                           &server->pid, &server->input, &out, NULL, &error));
+    g_assert_true(g_spawn_async_with_pipes(NULL, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD,
+                                           NULL, NULL, &server->pid, &server->input, &out, NULL, &error));
     while (n < sizeof text - 1 && !strchr(text, '\n')) {
         struct pollfd ready = { .fd = out, .events = POLLIN };
         ssize_t done;
@@ -113,12 +115,15 @@ test_request_and_reply(void)
 
     for (size_t i = 0; i < G_N_ELEMENTS(methods); i++) {
         bool has_body = i >= 2;
-        SlFetch fetch = { .method = methods[i], .url = url, .headers = headers, .body = has_body ? "payload" : NULL,
-                          .n_body = has_body ? 7 : 0 };
+        SlFetch fetch = { .method = methods[i], .url = url, .headers = headers };
         g_auto(SlFetchReply) reply = { 0 };
         g_autoptr(GError) error = NULL;
         g_autofree char *first = g_strdup_printf("%s /echo/../x?q=1 %d\n", methods[i], has_body ? 7 : 0);
 
+        if (has_body) {
+            fetch.body = "payload";
+            fetch.n_body = 7;
+        }
         g_assert_true(sl_fetch(fetcher, NULL, &fetch, &reply, &error));
         g_assert_cmpuint(reply.status, ==, 200);
         g_assert_cmpstr(g_hash_table_lookup(reply.headers, "x-multi"), ==, "a, b");
@@ -192,26 +197,33 @@ test_sink(void)
     g_autoptr(GError) error = NULL;
     Sink sink = { .fail_after = SIZE_MAX };
 
-    g_assert_true(sl_fetch(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url, .sink = sink_take, .sink_user = &sink }, &reply, NULL));
+    g_assert_true(sl_fetch(fetcher, NULL,
+                           &(SlFetch){ .method = "GET", .url = url, .sink = sink_take, .sink_user = &sink },
+                           &reply, NULL));
     g_assert_cmpuint(sink.n, ==, 10000000);
     g_assert_cmpuint(reply.n_body, ==, 0);
 
     sink = (Sink){ .fail_after = 500000 };
-    g_assert_false(sl_fetch(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url, .sink = sink_take, .sink_user = &sink }, &none, &error));
+    g_assert_false(sl_fetch(fetcher, NULL,
+                            &(SlFetch){ .method = "GET", .url = url, .sink = sink_take, .sink_user = &sink },
+                            &none, &error));
     g_assert_error(error, SL_ERROR, SL_ERROR_SYSTEM);
     g_assert_cmpstr(error->message, ==, "disk full");
     g_assert_null(none.headers);
 
     sink.n = 0; /* an error's body is not for the sink, and is cut where it is long */
-    g_assert_true(sl_fetch(fetcher, NULL, &(SlFetch){ .method = "GET", .url = missing, .sink = sink_take, .sink_user = &sink, .max_body = 1000 },
-                           &not_found, NULL));
+    g_assert_true(sl_fetch(
+        fetcher, NULL,
+        &(SlFetch){ .method = "GET", .url = missing, .sink = sink_take, .sink_user = &sink, .max_body = 1000 },
+        &not_found, NULL));
     g_assert_cmpuint(not_found.status, ==, 404);
     g_assert_cmpuint(not_found.n_body, ==, 1000);
     g_assert_cmpuint(sink.n, ==, 0);
 }
 
 static void
-expect_failure(SlFetcher *fetcher, SlCancel *cancel, const SlFetch *fetch, SlErrorCode code, const char *words)
+expect_failure(SlFetcher *fetcher, SlCancel *cancel, const SlFetch *fetch, SlErrorCode code,
+               const char *words)
 {
     g_auto(SlFetchReply) reply = { 0 };
     g_autoptr(GError) error = NULL;
@@ -243,18 +255,30 @@ test_failures(void)
     g_assert_true(sl_address_listen(&address, false, &fds, &n, NULL));
     close(fds[0]);
     refused = g_strdup_printf("http://127.0.0.1:%d/v2/?token=secret", address.port);
-    words = g_strdup_printf("Get \"http://127.0.0.1:%d/v2/\": dial tcp 127.0.0.1:%d: connect: connection refused", address.port, address.port);
+    words =
+        g_strdup_printf("Get \"http://127.0.0.1:%d/v2/\": dial tcp 127.0.0.1:%d: connect: connection refused",
+                        address.port, address.port);
     expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = refused }, SL_ERROR_UNAVAILABLE, words);
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = "http://no-such-host.invalid/v2/" }, SL_ERROR_UNAVAILABLE,
-                   "Get \"http://no-such-host.invalid/v2/\": dial tcp: lookup no-such-host.invalid: no such host");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = stall }, SL_ERROR_UNAVAILABLE, "context deadline exceeded");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = never }, SL_ERROR_UNAVAILABLE, "net/http: timeout awaiting response headers");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = cut }, SL_ERROR_UNAVAILABLE, "unexpected EOF");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = tls }, SL_ERROR_UNAVAILABLE, "server gave HTTP response to HTTPS client");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = big, .max_body = 1000 }, SL_ERROR_TOO_LARGE, "larger than 1000 bytes");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = "file:///etc/passwd" }, SL_ERROR_INVALID, "not a URL");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = "http://user:secret@127.0.0.1:1/" }, SL_ERROR_INVALID, "");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = big, .headers = evil }, SL_ERROR_INVALID, "header X-A cannot be sent");
+    expect_failure(
+        fetcher, NULL, &(SlFetch){ .method = "GET", .url = "http://no-such-host.invalid/v2/" },
+        SL_ERROR_UNAVAILABLE,
+        "Get \"http://no-such-host.invalid/v2/\": dial tcp: lookup no-such-host.invalid: no such host");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = stall }, SL_ERROR_UNAVAILABLE,
+                   "context deadline exceeded");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = never }, SL_ERROR_UNAVAILABLE,
+                   "net/http: timeout awaiting response headers");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = cut }, SL_ERROR_UNAVAILABLE,
+                   "unexpected EOF");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = tls }, SL_ERROR_UNAVAILABLE,
+                   "server gave HTTP response to HTTPS client");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = big, .max_body = 1000 },
+                   SL_ERROR_TOO_LARGE, "larger than 1000 bytes");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = "file:///etc/passwd" }, SL_ERROR_INVALID,
+                   "not a URL");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = "http://user:secret@127.0.0.1:1/" },
+                   SL_ERROR_INVALID, "");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = big, .headers = evil }, SL_ERROR_INVALID,
+                   "header X-A cannot be sent");
 }
 
 static void *
@@ -313,8 +337,10 @@ test_tls(void)
     g_autofree char *folder = g_dir_make_tmp("sl-fetch-XXXXXX", NULL);
     g_autofree char *certificate = g_build_filename(folder, "cert.pem", NULL);
     g_autofree char *key = g_build_filename(folder, "key.pem", NULL);
-    g_autofree char *command = g_strdup_printf("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test "
-                                               "-addext subjectAltName=IP:127.0.0.1 -keyout %s -out %s", key, certificate);
+    g_autofree char *command = g_strdup_printf(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test "
+        "-addext subjectAltName=IP:127.0.0.1 -keyout %s -out %s",
+        key, certificate);
     g_autofree char *url = NULL;
     g_autofree char *output = NULL;
     g_autofree char *noise = NULL;
@@ -328,17 +354,21 @@ test_tls(void)
     server_start(&server, certificate, key);
     url = g_strdup_printf("https://127.0.0.1:%d/echo", server.port);
     for (int i = 0; i < 3; i++) {
-        g_autoptr(SlFetcher) fetcher = sl_fetcher_new(&(SlFetchConfig){ .ca_file = i == 1 ? certificate : NULL });
+        g_autoptr(SlFetcher) fetcher =
+            sl_fetcher_new(&(SlFetchConfig){ .ca_file = i == 1 ? certificate : NULL });
         g_auto(SlFetchReply) reply = { 0 };
 
         if (i == 0) {
-            expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url }, SL_ERROR_UNAVAILABLE, "tls: failed to verify certificate");
+            expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url }, SL_ERROR_UNAVAILABLE,
+                           "tls: failed to verify certificate");
             continue;
         }
-        g_assert_true(sl_fetch(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url, .insecure_tls = i == 2 }, &reply, NULL));
+        g_assert_true(sl_fetch(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url, .insecure_tls = i == 2 },
+                               &reply, NULL));
         g_assert_cmpuint(reply.status, ==, 200);
         if (i == 2) /* what was accepted once is not accepted for good */
-            expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url }, SL_ERROR_UNAVAILABLE, "tls: failed to verify certificate");
+            expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url }, SL_ERROR_UNAVAILABLE,
+                           "tls: failed to verify certificate");
     }
     server_stop(&server);
     sl_tree_remove(AT_FDCWD, folder, NULL);

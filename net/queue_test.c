@@ -172,7 +172,8 @@ test_fan_out(void)
         char got[128] = { 0 };
 
         read_to_end(clients[i], got, sizeof got - 1);
-        g_assert_cmpstr(got, ==, "{\"event\":0}\n{\"event\":1}\n{\"event\":2}\n{\"event\":3}\n{\"event\":4}\n");
+        g_assert_cmpstr(got, ==,
+                        "{\"event\":0}\n{\"event\":1}\n{\"event\":2}\n{\"event\":3}\n{\"event\":4}\n");
         close(clients[i]);
     }
     g_test_message("%d readers, %d events: %d ms", n, EVENTS, (int)(sl_clock_monotonic_ms() - before_ms));

@@ -68,7 +68,8 @@ sl_relay_n_open(SlRelay *relay)
 static void
 close_all(SlRelay *relay)
 {
-    /* Feeds that were handed over and never ran are among the kicked: they are started, so that they can be ended. */
+    /* Feeds that were handed over and never ran are among the kicked: they are started, so that they can be
+     * ended. */
     sl_relay_run_kicked(sl_relay_ref(relay));
     pthread_mutex_lock(&relay->lock);
     relay->is_closed = true;

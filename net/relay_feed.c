@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 enum {
-    SMALL_FILE = 16 * 1024,   /* a range up to here goes out in one write with its chunk head; a longer one by sendfile */
+    SMALL_FILE = 16 * 1024,   /* a longer range goes by sendfile, a shorter one with its chunk head */
     SENDFILE_MAX = 256 * 1024,
     END_WRITE_MS = 30 * 1000, /* that sl_feed_end waits for a client that does not read */
     CHUNK_HEAD_MAX = 20,
@@ -20,8 +20,8 @@ typedef enum FeedState {
 } FeedState;
 
 /*
- * What goes out next is always: head, lead, piece, trail. at counts through all four, so that a write may stop anywhere. The
- * piece is the source's own memory or file, so a slow client costs no copy.
+ * What goes out next is always: head, lead, piece, trail. at counts through all four, so that a write may
+ * stop anywhere. The piece is the source's own memory or file, so a slow client costs no copy.
  */
 struct SlFeed {
     RelayItem item;
@@ -181,7 +181,8 @@ gather_add_file(Gather *gather, const SlPiece *piece)
         return true;
     }
     part = gather_part(gather, piece->n, &from);
-    if (part > 0 && pread(piece->file, gather->out + gather->n, part, piece->offset + (off_t)from) != (ssize_t)part)
+    if (part > 0 &&
+        pread(piece->file, gather->out + gather->n, part, piece->offset + (off_t)from) != (ssize_t)part)
         return false;
     gather->n += part;
     return true;
@@ -191,8 +192,8 @@ gather_add_file(Gather *gather, const SlPiece *piece)
 static ssize_t
 feed_fail_file(SlFeed *feed)
 {
-    sl_warn("file ends before the range that was to be sent offset=%" G_GINT64_FORMAT " length=%zu", (gint64)feed->piece.offset,
-            feed->piece.n);
+    sl_warn("file ends before the range that was to be sent offset=%" G_GINT64_FORMAT " length=%zu",
+            (gint64)feed->piece.offset, feed->piece.n);
     atomic_store(&feed->must_break, true);
     return SL_STREAM_FAILED;
 }
@@ -207,7 +208,8 @@ feed_write_some(SlFeed *feed)
     if (is_file && feed->at >= before && feed->at + SMALL_FILE < before + feed->piece.n) {
         size_t sent = feed->at - before;
         off_t offset = feed->piece.offset + (off_t)sent;
-        ssize_t n = sl_stream_send_file(feed->stream, feed->piece.file, &offset, MIN(feed->piece.n - sent, SENDFILE_MAX));
+        ssize_t n = sl_stream_send_file(feed->stream, feed->piece.file, &offset,
+                                        MIN(feed->piece.n - sent, SENDFILE_MAX));
 
         return n == 0 ? feed_fail_file(feed) : n;
     }
@@ -263,7 +265,7 @@ feed_output(SlFeed *feed)
         } else {
             feed->at += (size_t)n;
             moved += (size_t)n;
-            /* The loop comes back at once for a client that can take more, after the others had their turn. */
+            /* The loop comes back at once for a client that can take more: others first have their turn. */
             feed->wants_out = moved >= RELAY_BUDGET;
         }
     }
@@ -334,7 +336,8 @@ feed_input(SlFeed *feed)
             feed->may_read = n == RELAY_SCRATCH || sl_stream_n_pending(feed->stream) > 0;
         }
     }
-    if (feed->has_eof && feed->n_input == 0 && (!had_eof || had_kept) && feed->ops->push_eof && feed->state != FEED_LINGERING)
+    if (feed->has_eof && feed->n_input == 0 && (!had_eof || had_kept) && feed->ops->push_eof &&
+        feed->state != FEED_LINGERING)
         feed->ops->push_eof(feed->user);
 }
 
@@ -349,7 +352,8 @@ feed_arm(SlFeed *feed)
         events |= EPOLLIN;
     if (feed->wants_out && !feed->is_hung)
         events |= EPOLLOUT;
-    /* HUP cannot be masked and would spin where nothing is wanted: edge-triggered it comes once, and after it the watch rests. */
+    /* HUP cannot be masked and would spin where nothing is wanted: edge-triggered it comes once, and after it
+     * the watch rests. */
     if (events == 0 && !feed->is_hung)
         events = EPOLLET;
     sl_watch_set(feed->watch, events);
@@ -459,7 +463,8 @@ sl_feed_break(SlFeed *feed)
 }
 
 SlFeed *
-sl_relay_feed(SlRelay *relay, SlStream *stream, SlFraming framing, const void *head, size_t n_head, const SlFeedOps *ops, void *user)
+sl_relay_feed(SlRelay *relay, SlStream *stream, SlFraming framing, const void *head, size_t n_head,
+              const SlFeedOps *ops, void *user)
 {
     SlFeed *feed = g_new0(SlFeed, 1);
 

@@ -33,7 +33,8 @@ typedef struct Owner {
 static void
 owner_init(Owner *owner)
 {
-    *owner = (Owner){ .pieces = g_array_new(FALSE, FALSE, sizeof(SlPiece)), .pushed = g_string_new(NULL), .room = SIZE_MAX };
+    *owner = (Owner){
+        .pieces = g_array_new(FALSE, FALSE, sizeof(SlPiece)), .pushed = g_string_new(NULL), .room = SIZE_MAX};
     pthread_mutex_init(&owner->lock, NULL);
 }
 
@@ -134,7 +135,8 @@ wait_pushed(Owner *owner, size_t at_least)
 }
 
 static SlFeed *
-feed_start(bool is_tcp, SlFraming framing, const char *head, const SlFeedOps *ops, void *user, int *ret_client)
+feed_start(bool is_tcp, SlFraming framing, const char *head, const SlFeedOps *ops, void *user,
+           int *ret_client)
 {
     int fds[2];
 
@@ -566,7 +568,8 @@ test_idle_feeds_are_small(void)
     owner_init(&owner);
     before = mallinfo2();
     for (int i = 0; i < n; i++)
-        feeds[i] = feed_start(false, SL_FRAMING_RAW, "HTTP/1.1 200 OK\r\n\r\n", &source_ops, &owner, &clients[i]);
+        feeds[i] =
+            feed_start(false, SL_FRAMING_RAW, "HTTP/1.1 200 OK\r\n\r\n", &source_ops, &owner, &clients[i]);
     for (int i = 0; i < n; i++)
         expect(clients[i], "HTTP/1.1 200 OK\r\n\r\n");
     poll(NULL, 0, 20);

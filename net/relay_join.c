@@ -127,7 +127,8 @@ end_give(End *end, const char *data, size_t n)
     memcpy(end->unsent, data + sent, end->n_unsent);
 }
 
-/* Moves what from has to its peer. With a peer that hung, input is read and dropped, so that from can come to its end. */
+/* Moves what from has to its peer. With a peer that hung, input is read and dropped, so that from can come to
+ * its end. */
 static void
 pump(End *from)
 {
@@ -158,7 +159,8 @@ pump(End *from)
     }
 }
 
-/* HUP cannot be masked and would spin where nothing is wanted: edge-triggered it comes once, and after it the watch rests. */
+/* HUP cannot be masked and would spin where nothing is wanted: edge-triggered it comes once, and after it the
+ * watch rests. */
 static void
 end_arm(End *end)
 {
@@ -221,7 +223,8 @@ pair_start(void *data)
         return;
     }
     for (size_t i = 0; i < G_N_ELEMENTS(pair->ends); i++)
-        pair->ends[i].watch = sl_watch_new(pair->relay->loop, sl_stream_get_fd(pair->ends[i].stream), 0, end_ready, &pair->ends[i]);
+        pair->ends[i].watch = sl_watch_new(pair->relay->loop, sl_stream_get_fd(pair->ends[i].stream), 0,
+                                           end_ready, &pair->ends[i]);
     pair_work(pair);
 }
 

@@ -326,7 +326,8 @@ test_close_in_the_middle(void)
         joined_start(&joined);
         send(joined.outer[1 - gone], rubbish, 1 << 20, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (is_tcp)
-            setsockopt(joined.outer[gone], SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+            setsockopt(joined.outer[gone], SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 },
+                       sizeof(struct linger));
         close(joined.outer[gone]);
         joined.outer[gone] = -1;
         expect_end(joined.outer[1 - gone]);
@@ -414,7 +415,8 @@ main(int argc, char **argv)
     g_test_add_func("/net/relay-gives-pending-bytes-first", test_pending_first);
     g_test_add_func("/net/relay-keeps-bytes-of-a-backend-that-left-for-a-slow-client", test_slow_reader);
     g_test_add_func("/net/relay-ends-both-when-one-breaks", test_close_in_the_middle);
-    g_test_add_func("/net/relay-notices-a-client-that-left-after-its-half-close", test_vanished_after_half_close);
+    g_test_add_func("/net/relay-notices-a-client-that-left-after-its-half-close",
+                    test_vanished_after_half_close);
     g_test_add_func("/net/relay-idle-does-not-spin", test_idle_does_not_spin);
     g_test_add_func("/net/relay-free-ends-every-stream", test_free_ends_all);
     g_test_add_func("/net/relay-100-mb-each-way-unix", test_100_mb_unix);

@@ -104,7 +104,8 @@ sl_stream_read_some(SlStream *stream, void *data, size_t n)
     return io_result(done);
 }
 
-/* Where the kernel has no MSG_NOSIGNAL: SIGPIPE is held back around the call, and eaten when the call raised it. */
+/* Where the kernel has no MSG_NOSIGNAL: SIGPIPE is held back around the call, and eaten when the call raised
+ * it. */
 typedef struct PipeGuard {
     sigset_t pipe, old;
     bool was_pending;
@@ -174,7 +175,8 @@ sl_stream_shutdown_write(SlStream *stream)
 }
 
 bool
-sl_stream_write_all(SlStream *stream, SlCancel *cancel, const void *data, size_t n, int timeout_ms, GError **error)
+sl_stream_write_all(SlStream *stream, SlCancel *cancel, const void *data, size_t n, int timeout_ms,
+                    GError **error)
 {
     const char *at = data;
 
@@ -195,7 +197,8 @@ sl_stream_write_all(SlStream *stream, SlCancel *cancel, const void *data, size_t
 }
 
 bool
-sl_stream_read(SlStream *stream, SlCancel *cancel, void *data, size_t n, int timeout_ms, size_t *ret_n, GError **error)
+sl_stream_read(SlStream *stream, SlCancel *cancel, void *data, size_t n, int timeout_ms, size_t *ret_n,
+               GError **error)
 {
     for (;;) {
         ssize_t done = sl_stream_read_some(stream, data, n);

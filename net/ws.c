@@ -129,7 +129,7 @@ put_header(uint8_t header[HEADER_MAX], uint8_t opcode, size_t n, bool is_masked)
     return at;
 }
 
-/* Makes room behind what is unsent, so that the buffer does not grow while it is written as fast as it fills. */
+/* Makes room behind what is unsent: the buffer does not grow while it is written as fast as it fills. */
 static void
 out_compact(SlWs *ws)
 {
@@ -187,8 +187,8 @@ sl_ws_send_close(SlWs *ws, unsigned code)
 }
 
 /*
- * §5.5.3 lets one pong answer the latest of several pings: at most one is in the queue, so that a peer that pings and never reads
- * cannot fill our memory.
+ * §5.5.3 lets one pong answer the latest of several pings: at most one is in the queue, so that a peer that
+ * pings and never reads cannot fill our memory.
  */
 static void
 queue_pong(SlWs *ws)
@@ -320,7 +320,8 @@ header_length(const SlWs *ws)
     return length + (ws->header[1] & BIT_MASKED ? 4 : 0);
 }
 
-/* The two first bytes say all that can be wrong but the length: nothing is awaited from a peer that does not speak the protocol. */
+/* The two first bytes say all that can be wrong but the length: nothing is awaited from a peer that does not
+ * speak the protocol. */
 static bool
 check_start(SlWs *ws, GError **error)
 {
@@ -332,7 +333,8 @@ check_start(SlWs *ws, GError **error)
     if (opcode > OP_PONG || (opcode > OP_BINARY && !is_control))
         return fail(ws, CODE_PROTOCOL, "an unknown opcode", error);
     if (!!(ws->header[1] & BIT_MASKED) == ws->is_client)
-        return fail(ws, CODE_PROTOCOL, ws->is_client ? "the server masks" : "the client does not mask", error);
+        return fail(ws, CODE_PROTOCOL, ws->is_client ? "the server masks" : "the client does not mask",
+                    error);
     if (is_control && (!(ws->header[0] & BIT_FINAL) || (ws->header[1] & BITS_LENGTH) > CONTROL_MAX))
         return fail(ws, CODE_PROTOCOL, "a control frame that is long or in pieces", error);
     if (opcode == OP_CONTINUATION && ws->message_opcode == OP_CONTINUATION)
@@ -431,8 +433,8 @@ take_payload(SlWs *ws, const uint8_t *data, size_t part)
 static bool
 lies_whole(const SlWs *ws, size_t n)
 {
-    return ws->is_client && ws->frame.is_final && ws->frame.done == 0 && n >= ws->frame.n && !(ws->frame.opcode & BIT_CONTROL) &&
-           ws->frame.opcode != OP_CONTINUATION;
+    return ws->is_client && ws->frame.is_final && ws->frame.done == 0 && n >= ws->frame.n &&
+           !(ws->frame.opcode & BIT_CONTROL) && ws->frame.opcode != OP_CONTINUATION;
 }
 
 bool

@@ -84,7 +84,8 @@ test_both_ways(void)
 
             for (size_t j = 0; j < sizes[i]; j++)
                 payload[j] = (char)('a' + j % 23);
-            sl_ws_send(client.ws, i % 2, payload, sizes[i] / 3, payload + sizes[i] / 3, sizes[i] - sizes[i] / 3);
+            sl_ws_send(client.ws, i % 2, payload, sizes[i] / 3, payload + sizes[i] / 3,
+                       sizes[i] - sizes[i] / 3);
             g_string_append(expected, i % 2 ? "b:" : "t:");
             g_string_append_len(expected, payload, (gssize)sizes[i]);
             g_string_append_c(expected, ';');
@@ -108,7 +109,8 @@ test_exact_bytes(void)
     heard_open(&server, false, 1000);
     heard_open(&client, true, 1000);
     /* RFC 6455 §5.7: a single-frame masked text message, then an unmasked one */
-    g_assert_true(sl_ws_receive(server.ws, (const uint8_t *)"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", 11, NULL));
+    g_assert_true(
+        sl_ws_receive(server.ws, (const uint8_t *)"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", 11, NULL));
     g_assert_cmpstr(server.text->str, ==, "t:Hello;");
     sl_ws_send(server.ws, false, "Hel", 3, "lo", 2);
     n = sl_ws_peek(server.ws, &data);
@@ -174,24 +176,24 @@ test_refuses(void)
         size_t n;
         unsigned code;
     } cases[] = {
-        { false, "\x81\x05", 2, 1002 },                                 /* the client does not mask */
-        { true, "\x81\x85", 2, 1002 },                                  /* the server masks */
-        { true, "\xc1\x00", 2, 1002 },                                  /* RSV1: an extension nobody agreed on */
-        { true, "\x83\x00", 2, 1002 },                                  /* unknown opcodes */
+        { false, "\x81\x05", 2, 1002 }, /* the client does not mask */
+        { true, "\x81\x85", 2, 1002 }, /* the server masks */
+        { true, "\xc1\x00", 2, 1002 }, /* RSV1: an extension nobody agreed on */
+        { true, "\x83\x00", 2, 1002 }, /* unknown opcodes */
         { true, "\x8b\x00", 2, 1002 },
-        { true, "\x09\x00", 2, 1002 },                                  /* a ping in pieces */
-        { true, "\x89\x7e", 2, 1002 },                                  /* a long ping */
-        { true, "\x80\x00", 2, 1002 },                                  /* a continuation of nothing */
-        { true, "\x01\x01" "a\x81\x01", 5, 1002 },                      /* a message inside another */
-        { true, "\x82\x7e\x00\x7d", 4, 1002 },                          /* lengths not in their shortest form */
+        { true, "\x09\x00", 2, 1002 }, /* a ping in pieces */
+        { true, "\x89\x7e", 2, 1002 }, /* a long ping */
+        { true, "\x80\x00", 2, 1002 }, /* a continuation of nothing */
+        { true, "\x01\x01" "a\x81\x01", 5, 1002 }, /* a message inside another */
+        { true, "\x82\x7e\x00\x7d", 4, 1002 }, /* lengths not in their shortest form */
         { true, "\x82\x7f\x00\x00\x00\x00\x00\x00\xff\xff", 10, 1002 },
         { true, "\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00", 10, 1002 }, /* a negative length */
-        { true, "\x82\x7e\x03\xe9", 4, 1009 },                          /* 1001 bytes, refused before they come */
+        { true, "\x82\x7e\x03\xe9", 4, 1009 }, /* 1001 bytes, refused before they come */
         { true, "\x82\x7f\x00\x00\x00\x01\x00\x00\x00\x00", 10, 1009 }, /* 4 GiB */
         { true, "\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", 10, 1009 },
-        { true, "\x81\x02\xc3\x28", 4, 1007 },                          /* not UTF-8 */
-        { true, "\x88\x01\x03", 3, 1002 },                              /* half a close code */
-        { true, "\x88\x02\x03\xed", 4, 1002 },                          /* 1005 and 999 are never sent */
+        { true, "\x81\x02\xc3\x28", 4, 1007 }, /* not UTF-8 */
+        { true, "\x88\x01\x03", 3, 1002 }, /* half a close code */
+        { true, "\x88\x02\x03\xed", 4, 1002 }, /* 1005 and 999 are never sent */
         { true, "\x88\x02\x03\xe7", 4, 1002 },
         { true, "\x88\x03\x03\xe8\xff", 5, 1007 },
     };

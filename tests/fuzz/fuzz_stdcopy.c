@@ -1,4 +1,5 @@
-/* A multiplexed stream, frame by frame: a header that is accepted says what it was written from, and no size runs away. */
+/* A multiplexed stream, frame by frame: a header that is accepted says what it was written from, and no size
+ * runs away. */
 #include "net/stdcopy.h"
 
 #include <string.h>

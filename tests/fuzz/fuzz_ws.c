@@ -1,6 +1,7 @@
 /*
- * A websocket's bytes from the peer. The first byte says which end we are and how the rest is cut into pieces: however it is cut, the same
- * messages must come out, none above the limit, and nothing after the close.
+ * A websocket's bytes from the peer. The first byte says which end we are and how the rest is cut into
+ * pieces: however it is cut, the same messages must come out, none above the limit, and nothing after the
+ * close.
  */
 #include "net/ws.h"
 
