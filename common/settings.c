@@ -204,8 +204,8 @@ sl_settings_find_file(char **argv, char **environ_)
         else if (g_str_equal(*arg, "--config") && arg[1])
             named = arg[1];
     }
-    if (named && *named)
-        return g_strdup(named);
+    if (named)
+        return *named ? g_strdup(named) : NULL;
     own = g_build_filename(g_get_user_config_dir(), "sockerless", "sockerless.conf", NULL);
     if (geteuid() != 0 && g_file_test(own, G_FILE_TEST_EXISTS))
         return g_steal_pointer(&own);

@@ -46,6 +46,6 @@ bool sl_settings_read(const SlSetting *settings, const char *group, void *config
 void sl_settings_clear(const SlSetting *settings, void *config);
 /* The options part of --help, wrapped at 80 columns. Caller frees. */
 char *sl_settings_help(const SlSetting *settings);
-/* The file to read: what --config or SOCKERLESS_CONFIG names, else the first that exists of $XDG_CONFIG_HOME/sockerless/sockerless.conf (~/.config;
+/* The file to read: what --config or SOCKERLESS_CONFIG names ("": none), else the first that exists of $XDG_CONFIG_HOME/sockerless/sockerless.conf (~/.config;
  * not for root) and /etc/sockerless/sockerless.conf; NULL for none. Caller frees. */
 char *sl_settings_find_file(char **argv, char **environ_);

@@ -12,6 +12,16 @@ enum {
     N_HEADERS = 12,
 };
 
+/*
+ * A call with an end is not broken off when its client leaves or we drain: what it started goes on anyway, its answer is near,
+ * and a cancel costs each call two descriptors in a poll. Streams and long answers are.
+ */
+static SlCancel *
+cancel_for(SlCall *call, SlForwardKind kind)
+{
+    return kind == SL_FORWARD_PLAIN ? NULL : sl_call_cancel(call);
+}
+
 /* An answer of an open end: as it came, in pieces. */
 static bool
 pass_pieces(SlCall *call, SlHttpReply *reply, GError **error)
@@ -39,7 +49,7 @@ sl_forward_reply(SlCall *call, SlHttpReply *reply, GError **error)
     if (status == 204 || status == 304)
         return sl_call_reply_empty(call, status, error);
     if (length >= 0 && length <= SMALL_BODY)
-        return sl_http_reply_read_all(reply, sl_call_cancel(call), SMALL_BODY, &body, &n, error) &&
+        return sl_http_reply_read_all(reply, NULL, SMALL_BODY, &body, &n, error) &&
                sl_call_reply(call, status, type, body, n, error);
     if (length >= 0)
         return sl_call_begin_length(call, status, type, length, error) && pass_pieces(call, reply, error);
@@ -137,7 +147,7 @@ sl_forward_ask(SlCall *call, SlForwardKind kind, const char *target, const char 
         headers[n++] = "X-Registry-Auth";
         headers[n++] = registry_auth;
     }
-    reply = sl_http_client_call(sl_frontend_get_client(frontend), sl_call_cancel(call), &request, error);
+    reply = sl_http_client_call(sl_frontend_get_client(frontend), cancel_for(call, kind), &request, error);
     if (!reply)
         note_absence(frontend, error);
     return reply;

@@ -110,11 +110,13 @@ sl_frontend_open(const SlFrontendConfig *config, char **environ_, GError **error
     return NULL;
 }
 
-void
+bool
 sl_frontend_close(SlFrontend *frontend, int grace_ms)
 {
-    if (frontend->server && !sl_server_drain(frontend->server, grace_ms))
+    if (frontend->server && !sl_server_drain(frontend->server, grace_ms)) {
         sl_warn("calls were cut off at the end grace_ms=%d", grace_ms);
+        return false;
+    }
     g_clear_pointer(&frontend->server, sl_server_free);
     g_clear_pointer(&frontend->relay, sl_relay_free);
     g_clear_pointer(&frontend->loop, sl_loop_free);
@@ -124,6 +126,7 @@ sl_frontend_close(SlFrontend *frontend, int grace_ms)
     g_ptr_array_unref(frontend->addresses);
     g_free(frontend->backend);
     g_free(frontend);
+    return true;
 }
 
 const char *const *

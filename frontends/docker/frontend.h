@@ -18,8 +18,8 @@ typedef struct SlFrontendConfig {
 
 /* Listens and serves. config must stay. Errors: SL_ERROR_INVALID naming the address, SL_ERROR_CONFLICT when one is in use. */
 SlFrontend *sl_frontend_open(const SlFrontendConfig *config, char **environ_, GError **error);
-/* Stops accepting, lets calls end for grace_ms, then frees. */
-void sl_frontend_close(SlFrontend *frontend, int grace_ms);
+/* Stops accepting, lets calls end for grace_ms, then frees. False: some did not end, and nothing was freed; the process should end. */
+bool sl_frontend_close(SlFrontend *frontend, int grace_ms);
 /* "unix:///path" or "tcp://host:port" of each listener, NULL-ended; the real port where 0 was asked. Borrowed. */
 const char *const *sl_frontend_get_addresses(SlFrontend *frontend);
 

@@ -69,8 +69,7 @@ serve(const SlFrontendConfig *config, const sigset_t *ends)
     sigwait(ends, &received);
     sl_daemon_notify("STOPPING=1");
     sl_info("ending signal=%d", received);
-    sl_frontend_close(frontend, GRACE_MS);
-    return 0;
+    return sl_frontend_close(frontend, GRACE_MS) ? 0 : 1;
 }
 
 int

@@ -36,7 +36,7 @@ system_version(SlCall *call, GError **error)
         return false;
     if (sl_http_reply_status(reply) != 200)
         return sl_forward_reply(call, reply, error);
-    if (!sl_http_reply_read_all(reply, sl_call_cancel(call), VERSION_MAX, &body, &n, error))
+    if (!sl_http_reply_read_all(reply, NULL, VERSION_MAX, &body, &n, error))
         return false;
     version = g_bytes_new_take(body, n);
     sl_frontend_keep_version(frontend, version);
