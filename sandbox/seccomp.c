@@ -39,7 +39,18 @@ static const uint16_t allowed[] = {
     SYS_munmap, SYS_brk, SYS_madvise, SYS_mremap,
 };
 
-enum { N_ALLOWED = sizeof allowed / sizeof *allowed, MAX_PROGRAM = 2 * N_ALLOWED + 32 };
+enum {
+    N_ALLOWED = sizeof allowed / sizeof *allowed,
+    N_NUMBERS = 512,    /* above all of allowed */
+    CHECKED_LENGTH = 5, /* instructions of allow_without_bits and allow_by_argument */
+    RANGE_LENGTH = 5,   /* of one range and the branch that leads to it */
+    MAX_PROGRAM = N_ALLOWED * RANGE_LENGTH + 4 * CHECKED_LENGTH + 8,
+    MAX_JUMP = 255,
+};
+
+typedef struct Range {
+    uint32_t first, last;
+} Range;
 
 typedef struct Program {
     struct sock_filter code[MAX_PROGRAM];
@@ -86,26 +97,72 @@ allow_by_argument(Program *program, uint32_t number, int i, uint32_t value, bool
     answer(program, SECCOMP_RET_ERRNO | EPERM);
 }
 
+/*
+ * The number is in one of the ranges, looked for in halves: the kernel runs the filter for every number there is when
+ * it is installed, and a list of a hundred comparisons took longer than all the rest of the lockdown.
+ */
+static bool
+allow_ranges(Program *program, const Range *ranges, int n)
+{
+    unsigned short branch = program->n;
+    int length;
+
+    if (n == 1) {
+        add(program, BPF_JMP | BPF_JGE | BPF_K, 0, 2, ranges->first);
+        add(program, BPF_JMP | BPF_JGT | BPF_K, 1, 0, ranges->last);
+        answer(program, SECCOMP_RET_ALLOW);
+        answer(program, SECCOMP_RET_ERRNO | EPERM);
+        return true;
+    }
+    add(program, BPF_JMP | BPF_JGE | BPF_K, 0, 0, ranges[n / 2].first);
+    if (!allow_ranges(program, ranges, n / 2))
+        return false;
+    length = program->n - branch - 1;
+    if (length > MAX_JUMP)
+        return false;
+    program->code[branch].jt = (uint8_t)length;
+    return allow_ranges(program, ranges + n / 2, n - n / 2);
+}
+
+static int
+allowed_ranges(Range ranges[N_ALLOWED])
+{
+    bool is_allowed[N_NUMBERS] = { false };
+    int n = 0;
+
+    for (int i = 0; i < N_ALLOWED; i++)
+        is_allowed[allowed[i]] = true;
+    for (uint32_t number = 0; number < N_NUMBERS; number++) {
+        if (!is_allowed[number])
+            continue;
+        if (n > 0 && ranges[n - 1].last + 1 == number)
+            ranges[n - 1].last = number;
+        else
+            ranges[n++] = (Range){ number, number };
+    }
+    return n;
+}
+
 bool
 sl_lockdown_calls(void)
 {
     Program program = { .n = 0 };
     struct sock_fprog filter = { .filter = program.code };
+    Range ranges[N_ALLOWED];
+    int n = allowed_ranges(ranges);
 
     load(&program, offsetof(struct seccomp_data, arch));
     add(&program, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);
     answer(&program, SECCOMP_RET_KILL_PROCESS); /* the 32-bit door: its numbers mean other calls */
     load(&program, offsetof(struct seccomp_data, nr));
-    for (int i = 0; i < N_ALLOWED; i++) {
-        add(&program, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, allowed[i]);
-        answer(&program, SECCOMP_RET_ALLOW);
-    }
     allow_without_bits(&program, SYS_mmap, 2, PROT_EXEC);
     allow_without_bits(&program, SYS_mprotect, 2, PROT_EXEC);
     allow_by_argument(&program, SYS_ioctl, 1, TIOCSTI, false); /* typing into somebody's terminal */
     allow_by_argument(&program, SYS_socketpair, 0, AF_UNIX, true);
-    answer(&program, SECCOMP_RET_ERRNO | EPERM);
-
+    if (!allow_ranges(&program, ranges, n)) {
+        errno = E2BIG;
+        return false;
+    }
     filter.len = program.n;
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0;
 }
