@@ -11,7 +11,16 @@ static const struct {
     { SL_ERROR_NOT_MODIFIED, 304 }, { SL_ERROR_CANCELLED, 499 },
 };
 
-G_DEFINE_QUARK(sl-error, sl_error)
+/* G_DEFINE_QUARK keeps the quark in a plain variable: a data race when two threads raise their first errors. */
+GQuark
+sl_error_quark(void)
+{
+    static _Atomic GQuark quark;
+
+    if (!quark)
+        quark = g_quark_from_static_string("sl-error");
+    return quark;
+}
 
 bool
 sl_fail(GError **error, SlErrorCode code, const char *format, ...)
