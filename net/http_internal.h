@@ -115,7 +115,7 @@ struct SlServer {
     SlConn *conns;
     GPtrArray *listeners;
     SlTimer *sweep, *accept_again;
-    bool accept_is_paused;
+    bool accept_is_paused, is_short; /* is_short: of descriptors or memory, as said in the log */
 };
 
 /* ---- http_server.c ---- */

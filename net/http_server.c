@@ -137,11 +137,14 @@ listener_ready(void *data, uint32_t events)
         }
         fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+            server->is_short = false;
             conn_accept(listener, fd);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            sl_warn("cannot accept connections, pausing error=%s", g_strerror(errno));
+            if (!server->is_short)
+                sl_warn("cannot accept connections, trying on error=%s", g_strerror(errno));
+            server->is_short = true;
             accept_set(server, false);
             server->accept_again = sl_timer_new(server->loop, ACCEPT_PAUSE_MS, accept_again, server);
             return;
