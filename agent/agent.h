@@ -24,8 +24,8 @@ struct SlAgent {
     bool is_ending; /* shutdown was asked for */
     bool is_done;   /* main leaves its loop */
 
-    SlAgentLink *link; /* the one that counts, or NULL */
-    GPtrArray *links;  /* owned: all, those in their handshake as well */
+    SlAgentLink *link;    /* the one that counts, or NULL */
+    GPtrArray *links;     /* owned: all, those in their handshake as well */
     uint64_t link_serial; /* counts links that were opened: an answer goes only to the link that asked */
     bool is_hello_due;
     SlDeadline lonely; /* idle without a link: ends the agent */
@@ -61,8 +61,8 @@ void sl_agent_answer_failed(SlAgent *agent, const SlProcess *process);
 void sl_agent_tell_exited(SlAgent *agent, const SlProcess *process);
 /* The log grew. */
 void sl_agent_tell_grown(SlAgent *agent);
-void sl_agent_send_frame(SlAgent *agent, SlAgentFrameType type, uint32_t channel, uint64_t offset, const void *data,
-                         size_t n);
+void sl_agent_send_frame(SlAgent *agent, SlAgentFrameType type, uint32_t channel, uint64_t offset,
+                         const void *data, size_t n);
 /* The members of an `exited` message. */
 json_t *sl_agent_exit_json(SlAgent *agent, const SlProcess *process);
 

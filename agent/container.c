@@ -20,7 +20,8 @@ enum {
 
 /* ---- the end of a run ---- */
 
-/* Without fsync: this survives our own end and the daemon's, and after a loss of power there is no agent to ask either. */
+/* Without fsync: this survives our own end and the daemon's, and after a loss of power there is no agent to
+ * ask either. */
 static bool
 store_exit(const json_t *json, GError **error)
 {
@@ -271,7 +272,8 @@ make_room(SlAgent *agent, size_t n_bytes, GError **error)
 
     for (unsigned i = 0; i < agent->execs->len; i++)
         total += config_bytes(((SlProcess *)agent->execs->pdata[i])->config);
-    for (unsigned i = 0; i < agent->execs->len && (total > MAX_CONFIGS_BYTES || agent->execs->len >= MAX_EXECS);) {
+    for (unsigned i = 0;
+         i < agent->execs->len && (total > MAX_CONFIGS_BYTES || agent->execs->len >= MAX_EXECS);) {
         SlProcess *exec = agent->execs->pdata[i];
 
         if (!exec->is_over) {

@@ -40,8 +40,8 @@ static json_t *
 error_json(int64_t id, const GError *error, int exit_code)
 {
     g_autofree char *message = g_utf8_make_valid(error->message, -1);
-    json_t *json = json_pack("{s:s, s:i, s:s}", "type", "error", "status", (int)sl_error_http_status(error), "message",
-                             message);
+    json_t *json = json_pack("{s:s, s:i, s:s}", "type", "error", "status", (int)sl_error_http_status(error),
+                             "message", message);
 
     if (id > 0)
         json_object_set_new(json, "id", json_integer(id));
@@ -71,8 +71,8 @@ sl_agent_answer_failed(SlAgent *agent, const SlProcess *process)
 json_t *
 sl_agent_exit_json(SlAgent *agent, const SlProcess *process)
 {
-    json_t *json = json_pack("{s:i, s:i, s:I, s:I}", "exit_code", process->exit_code, "signal", process->signal,
-                             "started_ns", (json_int_t)process->started_ns, "finished_ns",
+    json_t *json = json_pack("{s:i, s:i, s:I, s:I}", "exit_code", process->exit_code, "signal",
+                             process->signal, "started_ns", (json_int_t)process->started_ns, "finished_ns",
                              (json_int_t)process->finished_ns);
 
     if (process->channel == 0)
@@ -93,8 +93,8 @@ sl_agent_tell_exited(SlAgent *agent, const SlProcess *process)
 }
 
 void
-sl_agent_send_frame(SlAgent *agent, SlAgentFrameType type, uint32_t channel, uint64_t offset, const void *data,
-                    size_t n)
+sl_agent_send_frame(SlAgent *agent, SlAgentFrameType type, uint32_t channel, uint64_t offset,
+                    const void *data, size_t n)
 {
     SlAgentFrame frame = { .type = type, .channel = channel, .offset = offset };
 
@@ -145,11 +145,11 @@ hello_json(SlAgent *agent)
 {
     static const char *const states[] = { "idle", "idle", "running", "exited" };
     const SlProcess *first = agent->first;
-    json_t *json = json_pack("{s:s, s:i, s:s, s:s, s:i, s:I, s:I, s:I, s:o}", "type", "hello", "version",
-                             SL_AGENT_VERSION, "container", agent->container, "state", states[agent->state], "pid",
-                             first ? (int)first->pid : 0, "started_ns", first ? (json_int_t)first->started_ns : 0,
-                             "length", (json_int_t)log_length(agent), "stdin_received",
-                             first ? (json_int_t)first->input.received : 0, "execs", execs_json(agent));
+    json_t *json = json_pack(
+        "{s:s, s:i, s:s, s:s, s:i, s:I, s:I, s:I, s:o}", "type", "hello", "version", SL_AGENT_VERSION,
+        "container", agent->container, "state", states[agent->state], "pid", first ? (int)first->pid : 0,
+        "started_ns", first ? (json_int_t)first->started_ns : 0, "length", (json_int_t)log_length(agent),
+        "stdin_received", first ? (json_int_t)first->input.received : 0, "execs", execs_json(agent));
 
     if (agent->state == SL_AGENT_EXITED)
         json_object_set_new(json, "exit", sl_agent_exit_json(agent, first));
@@ -294,7 +294,8 @@ on_frame(SlAgent *agent, const SlAgentFrame *frame, const uint8_t *data, size_t 
     process = sl_agent_process(agent, frame->channel);
     if (process)
         return sl_process_frame(process, frame, data, n);
-    /* It may have ended while the frame was on its way; of a container that never ran it is the daemon's mistake. */
+    /* It may have ended while the frame was on its way; of a container that never ran it is the daemon's
+     * mistake. */
     if (frame->channel == 0)
         sl_warn("stdin dropped, nothing runs bytes=%zu", n);
     return true;

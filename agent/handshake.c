@@ -61,7 +61,7 @@ sl_handshake_check(const char *head, size_t n, const char *token, char **ret_key
         return sl_fail(error, SL_ERROR_INVALID, "not an HTTP request");
     text[n - 4] = '\0';
     lines = g_strsplit(text, "\r\n", 101);
-    if (g_strv_length(lines) > 100 || !g_str_has_suffix(lines[0], " HTTP/1.1"))
+    if (!lines[0] || g_strv_length(lines) > 100 || !g_str_has_suffix(lines[0], " HTTP/1.1"))
         return sl_fail(error, SL_ERROR_INVALID, "not an HTTP/1.1 request");
     if (strcmp(lines[0], "GET " SL_AGENT_PATH " HTTP/1.1") != 0)
         return sl_fail(error, SL_ERROR_NOT_FOUND, "page not found");

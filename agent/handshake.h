@@ -12,6 +12,7 @@ size_t sl_handshake_head_length(const char *data, size_t n);
 
 /*
  * Checks the head of n bytes: the path, the upgrade and the token. ret_key: Sec-WebSocket-Key, caller frees.
- * Errors: SL_ERROR_INVALID for what is no WebSocket handshake, SL_ERROR_NOT_FOUND another path, SL_ERROR_UNAUTHORIZED.
+ * Errors: SL_ERROR_INVALID for what is no WebSocket handshake, SL_ERROR_NOT_FOUND another path,
+ * SL_ERROR_UNAUTHORIZED.
  */
 bool sl_handshake_check(const char *head, size_t n, const char *token, char **ret_key, GError **error);

@@ -76,8 +76,8 @@ on_writable(void *user, uint32_t events)
 }
 
 void
-sl_input_begin(SlInput *input, SlPoller *poller, int fd, bool is_terminal, void (*grant)(void *user, uint64_t up_to),
-               void *user)
+sl_input_begin(SlInput *input, SlPoller *poller, int fd, bool is_terminal,
+               void (*grant)(void *user, uint64_t up_to), void *user)
 {
     *input = (SlInput){
         .poller = poller,

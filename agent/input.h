@@ -18,8 +18,8 @@ typedef struct SlInput {
 } SlInput;
 
 /* Takes fd: non-blocking, writable; -1: everything is dropped. is_terminal: END does not close it. */
-void sl_input_begin(SlInput *input, SlPoller *poller, int fd, bool is_terminal, void (*grant)(void *user, uint64_t up_to),
-                    void *user);
+void sl_input_begin(SlInput *input, SlPoller *poller, int fd, bool is_terminal,
+                    void (*grant)(void *user, uint64_t up_to), void *user);
 /* What was received already is skipped. False when the daemon left a gap or overran the window. */
 bool sl_input_data(SlInput *input, uint64_t offset, const uint8_t *data, size_t n);
 /* The stream is over: closes when everything was written. */

@@ -59,7 +59,8 @@ append_mark(SlLogWriter *writer, const SlLogMark *mark)
     return true;
 }
 
-/* Walks the frames from the last mark on: a whole one without a mark gets one, what follows the last whole one is cut off. */
+/* Walks the frames from the last mark on: a whole one without a mark gets one, what follows the last whole
+ * one is cut off. */
 static void
 repair_frames(SlLogWriter *writer, uint64_t at, bool is_marked, uint64_t time_ns)
 {
@@ -207,7 +208,8 @@ grow(SlLogWriter *writer, int fd)
     }
 }
 
-/* Under sustained small reads a nap lets the process fill the pipe: twice the rate of short lines at half the CPU. */
+/* Under sustained small reads a nap lets the process fill the pipe: twice the rate of short lines at half the
+ * CPU. */
 static void
 nap_when_busy(SlLogWriter *writer, size_t n_read)
 {

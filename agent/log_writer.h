@@ -1,4 +1,5 @@
-/* The container's log and its index (protocol.h), as their only writer sees them. Files of the current folder. */
+/* The container's log and its index (protocol.h), as their only writer sees them. Files of the current
+ * folder. */
 #pragma once
 
 #include "common/error.h"
@@ -20,7 +21,8 @@ typedef enum SlLogTaken {
     SL_LOG_TAKEN,
     SL_LOG_END,   /* end of fd, or it is broken */
     SL_LOG_AGAIN, /* nothing there */
-    SL_LOG_STUCK, /* what was read could not be stored: call sl_log_writer_retry until it is, and take nothing before */
+    SL_LOG_STUCK, /* what was read could not be stored: call sl_log_writer_retry until it is, and take nothing
+                     before */
 } SlLogTaken;
 
 /* Moves what fd has, one chunk at most, into the log. fd: non-blocking pipe or terminal. */

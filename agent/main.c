@@ -1,7 +1,8 @@
 /*
  * sockerless-agent [CONTAINER]
  *
- * Started in the container's folder, with the listening socket as descriptor 3 and the token in its environment. See protocol.h.
+ * Started in the container's folder, with the listening socket as descriptor 3 and the token in its
+ * environment. See protocol.h.
  */
 #include "agent/agent.h"
 #include "common/fd.h"
@@ -17,7 +18,8 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
-/* The token, which leaves the environment and its memory: our own children and /proc/PID/environ never show it. */
+/* The token, which leaves the environment and its memory: our own children and /proc/PID/environ never show
+ * it. */
 static char *
 take_token(void)
 {

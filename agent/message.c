@@ -74,7 +74,8 @@ check_command(const SlRequest *request, GError **error)
         if ((*variable)[0] == '=' || !strchr(*variable, '='))
             return sl_fail(error, SL_ERROR_INVALID, "invalid environment variable: %s", *variable);
     if (request->cwd && request->cwd[0] && request->cwd[0] != '/')
-        return sl_fail(error, SL_ERROR_INVALID, "the working directory '%s' is invalid, it needs to be an absolute path",
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "the working directory '%s' is invalid, it needs to be an absolute path",
                        request->cwd);
     return true;
 }

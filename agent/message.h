@@ -15,8 +15,8 @@ typedef enum SlRequestType {
 } SlRequestType;
 
 typedef struct SlRootSpec {
-    char *kind; /* "overlay", "overlay-userns", "folder" */
-    char *path; /* of a folder */
+    char *kind;  /* "overlay", "overlay-userns", "folder" */
+    char *path;  /* of a folder */
     GStrv lower; /* topmost first */
     char *upper, *work;
 } SlRootSpec;
@@ -40,8 +40,8 @@ typedef struct SlRequest {
     json_t *config;
 } SlRequest;
 
-/* request must be zeroed. On failure type is 0 and id is kept when there was one, so that it can be answered; clear it either way.
- * Errors: SL_ERROR_INVALID, SL_ERROR_UNSUPPORTED for an unknown type. */
+/* request must be zeroed. On failure type is 0 and id is kept when there was one, so that it can be answered;
+ * clear it either way. Errors: SL_ERROR_INVALID, SL_ERROR_UNSUPPORTED for an unknown type. */
 bool sl_request_parse(const uint8_t *text, size_t n, SlRequest *request, GError **error);
 void sl_request_clear(SlRequest *request);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SlRequest, sl_request_clear)

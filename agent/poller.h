@@ -1,8 +1,9 @@
 /*
- * The agent's event loop: one thread, one epoll. (net/loop.h has a thread of its own; the agent must not have a second one.)
+ * The agent's event loop: one thread, one epoll. (net/loop.h has a thread of its own; the agent must not have
+ * a second one.)
  *
- * Sources and timers are embedded in what they belong to. One event is taken from the kernel at a time, so a source that was
- * ended gets no event that was already on its way.
+ * Sources and timers are embedded in what they belong to. One event is taken from the kernel at a time, so a
+ * source that was ended gets no event that was already on its way.
  */
 #pragma once
 

@@ -50,7 +50,8 @@ may_read(const SlProcess *process)
     if (process->is_unheard)
         return true;
     /* The stdcopy header counts as well. */
-    return agent->link && process->sent + SL_STDCOPY_HEADER < process->window && sl_link_has_room(agent->link);
+    return agent->link && process->sent + SL_STDCOPY_HEADER < process->window &&
+           sl_link_has_room(agent->link);
 }
 
 void
@@ -95,7 +96,8 @@ send_output(SlProcess *process, SlProcessOutput *output)
         return true;
     if (!process->has_tty)
         sl_stdcopy_put_header(data, (SlStdStream)output->stream, (uint32_t)n);
-    sl_agent_send_frame(process->agent, SL_AGENT_DATA, process->channel, process->sent, data, n_header + (size_t)n);
+    sl_agent_send_frame(process->agent, SL_AGENT_DATA, process->channel, process->sent, data,
+                        n_header + (size_t)n);
     process->sent += n_header + (size_t)n;
     return true;
 }
@@ -218,9 +220,11 @@ sl_process_new(SlAgent *agent, const SlRequest *command, GError **error)
     SlProcess *process;
     SlSpawned spawned;
     g_auto(SlUser) user = { 0 };
-    SlSpawnSpec spec = {
-        .start = &agent->start, .command = command, .user = &user, .root_fd = agent->root_fd, .table_fd = agent->table.fd
-    };
+    SlSpawnSpec spec = { .start = &agent->start,
+                         .command = command,
+                         .user = &user,
+                         .root_fd = agent->root_fd,
+                         .table_fd = agent->table.fd };
 
     if (!sl_user_resolve(agent->root_fd, command->user, &user, error) || !sl_spawn(&spec, &spawned, error))
         return NULL;

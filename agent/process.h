@@ -1,4 +1,5 @@
-/* One process the agent started: the container's first, or an exec. From its spawn to the end of its output. */
+/* One process the agent started: the container's first, or an exec. From its spawn to the end of its output.
+ */
 #pragma once
 
 #include "agent/input.h"
@@ -20,7 +21,7 @@ typedef struct SlProcessOutput {
 struct SlProcess {
     SlAgent *agent;
     uint32_t channel;
-    int64_t request_id; /* of start or exec */
+    int64_t request_id;   /* of start or exec */
     uint64_t link_serial; /* of the link that asked */
     pid_t pid;
     bool has_tty;
@@ -39,7 +40,7 @@ struct SlProcess {
     /* Of an exec. */
     char *exec_id;
     json_t *config;
-    bool is_unheard; /* the daemon it wrote to is gone: its output is dropped */
+    bool is_unheard;       /* the daemon it wrote to is gone: its output is dropped */
     uint64_t sent, window; /* bytes of output sent; the daemon takes up to window */
 };
 

@@ -18,7 +18,8 @@ enum { MAX_OPTION_BYTES = 255, MAX_LAYERS = 500 };
 int
 sl_root_open(int root_fd, const char *path, int flags)
 {
-    struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+    struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC),
+                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
     int fd;
 
     /* EAGAIN: something was renamed meanwhile, and the kernel could not be sure. */
@@ -111,8 +112,8 @@ close_all(GArray **fds)
 }
 
 /*
- * lowerdir, topmost layer first. One option takes 255 bytes, so layers go by descriptor when their paths do not fit, and one by
- * one (Linux 6.8) when these do not.
+ * lowerdir, topmost layer first. One option takes 255 bytes, so layers go by descriptor when their paths do
+ * not fit, and one by one (Linux 6.8) when these do not.
  */
 static bool
 configure_lower(int fs, char **lower, GError **error)

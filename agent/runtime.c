@@ -10,11 +10,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* Numbers in the child. Our own ends are kept above them, so that no dup2 hits a descriptor that is still to be copied. */
+/* Numbers in the child. Our own ends are kept above them, so that no dup2 hits a descriptor that is still to
+ * be copied. */
 enum { CHILD_TABLE = 3, CHILD_STATUS = 4, FIRST_FREE = 10 };
 
 typedef struct Ends {
-    int status[2];        /* read, write */
+    int status[2];         /* read, write */
     int ours[3], child[3]; /* by descriptor of the child; ours -1: not wanted */
     int table;
 } Ends;
@@ -247,9 +248,8 @@ run(const SlSpawnSpec *spec, const Ends *ends, pid_t *ret_pid)
 bool
 sl_spawn(const SlSpawnSpec *spec, SlSpawned *ret_spawned, GError **error)
 {
-    __attribute__((cleanup(ends_clear))) Ends ends = {
-        .status = { -1, -1 }, .ours = { -1, -1, -1 }, .child = { -1, -1, -1 }, .table = -1
-    };
+    __attribute__((cleanup(ends_clear)))
+    Ends ends = { .status = { -1, -1 }, .ours = { -1, -1, -1 }, .child = { -1, -1, -1 }, .table = -1 };
     pid_t pid = -1;
     int errnum;
 

@@ -1,4 +1,5 @@
-/* Starts a process of the container by its runtime (sandbox/sandbox.h), with pipes or a terminal at its descriptors 0, 1 and 2. */
+/* Starts a process of the container by its runtime (sandbox/sandbox.h), with pipes or a terminal at its
+ * descriptors 0, 1 and 2. */
 #pragma once
 
 #include "agent/message.h"

@@ -1,7 +1,8 @@
 /*
- * Functions of glibc that would load shared libraries at run time, in the place where a static link finds them first. GLib refers to
- * them from code that the agent never runs: a user's real name, character sets. In the agent every name is unknown and every
- * character set is UTF-8. Users of the container are looked up by users.c.
+ * Functions of glibc that would load shared libraries at run time, in the place where a static link finds
+ * them first. GLib refers to them from code that the agent never runs: a user's real name, character sets. In
+ * the agent every name is unknown and every character set is UTF-8. Users of the container are looked up by
+ * users.c.
  */
 #include <errno.h>
 #include <iconv.h>
@@ -59,8 +60,9 @@ iconv_close(iconv_t conversion)
 }
 
 /*
- * glibc's own loader of conversion modules; with it gone, nothing is left that opens a shared library. The two are internal to glibc,
- * and all that other parts of it use of that file. Conversions between built-in character sets do not come here.
+ * glibc's own loader of conversion modules; with it gone, nothing is left that opens a shared library. The
+ * two are internal to glibc, and all that other parts of it use of that file. Conversions between built-in
+ * character sets do not come here.
  */
 struct __gconv_loaded_object;
 struct __gconv_loaded_object *__gconv_find_shlib(const char *name);

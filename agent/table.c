@@ -79,7 +79,8 @@ sl_table_read(const SlTable *table, unsigned index, SlSandboxProcess *ret_proces
     return atomic_load(&entry->host_pid) == host_pid;
 }
 
-/* A process of the container is a descendant of ours. The table is the guest's to write, so its word is not enough to kill for. */
+/* A process of the container is a descendant of ours. The table is the guest's to write, so its word is not
+ * enough to kill for. */
 static bool
 descends_from_us(pid_t pid)
 {

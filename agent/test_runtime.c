@@ -1,6 +1,7 @@
 /*
- * A runtime for the agent's tests: honours sandbox/sandbox.h, but runs native programs in the machine's own file tree. It can be told to
- * misbehave as the sandbox never should, by a first argument of its own: see faults.
+ * A runtime for the agent's tests: honours sandbox/sandbox.h, but runs native programs in the machine's own
+ * file tree. It can be told to misbehave as the sandbox never should, by a first argument of its own: see
+ * faults.
  */
 #include "sandbox/sandbox.h"
 
@@ -64,7 +65,8 @@ enter_table(int fd, char **command)
 {
     SlSandboxTable *table = mmap(NULL, sizeof *table, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-    if (table == MAP_FAILED || table->magic != SL_SANDBOX_TABLE_MAGIC || table->version != SL_SANDBOX_TABLE_VERSION)
+    if (table == MAP_FAILED || table->magic != SL_SANDBOX_TABLE_MAGIC ||
+        table->version != SL_SANDBOX_TABLE_VERSION)
         return false;
     for (unsigned i = 0; i < SL_SANDBOX_MAX_PROCESSES; i++) {
         SlSandboxProcess *entry = &table->process[i];
@@ -93,7 +95,8 @@ fail_start(int status, int exit_code, const char *sentence)
     return exit_code;
 }
 
-/* "never-reports": no start report, and no end; "dies-unreported": killed before it; "lingers": reports an error and stays. */
+/* "never-reports": no start report, and no end; "dies-unreported": killed before it; "lingers": reports an
+ * error and stays. */
 static _Noreturn void
 misbehave(const char *fault, int status)
 {

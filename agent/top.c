@@ -61,11 +61,13 @@ process_json(SlAgent *agent, const SlSandboxProcess *process)
     unsigned tty;
 
     read_stat(process->host_pid, &cpu_ms, &tty);
-    /* The container knows its terminals as pts/0 and up; the agent makes one, numbered in the host's /dev/pts. */
+    /* The container knows its terminals as pts/0 and up; the agent makes one, numbered in the host's
+     * /dev/pts. */
     terminal = g_strdup(tty != 0 ? "pts/0" : "?");
-    return json_pack("{s:i, s:i, s:I, s:s, s:I, s:I, s:s, s:s}", "pid", process->pid, "ppid", process->parent, "uid",
-                     (json_int_t)process->uid, "user", user, "started_ms", (json_int_t)process->started_ms, "cpu_ms",
-                     (json_int_t)cpu_ms, "tty", terminal, "command", command);
+    return json_pack("{s:i, s:i, s:I, s:s, s:I, s:I, s:s, s:s}", "pid", process->pid, "ppid", process->parent,
+                     "uid", (json_int_t)process->uid, "user", user, "started_ms",
+                     (json_int_t)process->started_ms, "cpu_ms", (json_int_t)cpu_ms, "tty", terminal,
+                     "command", command);
 }
 
 json_t *

@@ -41,7 +41,8 @@ parse_id(const char *text, uint32_t *ret_id)
     return true;
 }
 
-/* Fields of the first line whose name is name or, when that is a number, whose id it is. NULL when there is none. */
+/* Fields of the first line whose name is name or, when that is a number, whose id it is. NULL when there is
+ * none. */
 static char **
 find_line(char **lines, const char *name, unsigned n_fields)
 {
@@ -74,7 +75,8 @@ resolve_uid(int root_fd, const char *name, SlUser *user, char **ret_name, GError
     g_auto(GStrv) fields = find_line(lines, name, 6);
 
     if (!fields && !parse_id(name, &user->uid))
-        return sl_fail(error, SL_ERROR_INVALID, "unable to find user %s: no matching entries in passwd file", name);
+        return sl_fail(error, SL_ERROR_INVALID, "unable to find user %s: no matching entries in passwd file",
+                       name);
     if (!fields)
         return true;
     if (!parse_id(fields[2], &user->uid) || !parse_id(fields[3], &user->gid))
@@ -93,7 +95,8 @@ resolve_gid(int root_fd, const char *name, uint32_t *gid, GError **error)
 
     if (fields ? parse_id(fields[2], gid) : parse_id(name, gid))
         return true;
-    return sl_fail(error, SL_ERROR_INVALID, "unable to find group %s: no matching entries in group file", name);
+    return sl_fail(error, SL_ERROR_INVALID, "unable to find group %s: no matching entries in group file",
+                   name);
 }
 
 static void
