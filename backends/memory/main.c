@@ -1,15 +1,14 @@
 /* sockerless-backend-memory: the engine on this machine, its containers in the WebAssembly sandbox. */
 #include "backends/core/core.h"
 #include "backends/memory/memory_driver.h"
+#include "common/daemon.h"
+#include "common/fd.h"
 #include "common/log.h"
 #include "common/settings.h"
 #include "net/http_server.h"
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum { DRAIN_MS = 10 * 1000 };
@@ -79,18 +78,7 @@ fill_defaults(BackendConfig *config)
     if (!config->sandbox)
         config->sandbox = find_beside("sockerless-sandbox", "../../sandbox", "../libexec/sockerless");
     if (!config->base_image)
-        config->base_image = find_beside("base-rootfs.tar", "../../sandbox", "../../share/sockerless");
-}
-
-static void
-raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+        config->base_image = find_beside("base-rootfs.tar", "../../sandbox", "../share/sockerless");
 }
 
 static bool
@@ -131,7 +119,7 @@ serve(const BackendConfig *config, const sigset_t *stop_signals, GError **error)
                                          .driver = driver,
                                          .registry_mirrors = config->registry_mirror,
                                          .insecure_registries = config->insecure_registry,
-                                         .builtin_images = config->builtin_images ? config->builtin_images : "auto",
+                                         .builtin_images = config->builtin_images,
                                          .base_tar = config->base_image },
                         error);
     if (!core)
@@ -141,47 +129,60 @@ serve(const BackendConfig *config, const sigset_t *stop_signals, GError **error)
     if (!server || !listen_all(server, config, error))
         return false;
 
+    sl_daemon_notify("READY=1");
     sigwait(stop_signals, &signal_number);
+    sl_daemon_notify("STOPPING=1");
     sl_info("stopping signal=%d", signal_number);
     sl_server_drain(server, DRAIN_MS);
     return true;
 }
 
+static void
+backend_config_clear(BackendConfig *config)
+{
+    sl_settings_clear(settings, config);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BackendConfig, backend_config_clear)
+
+static void
+print_help(void)
+{
+    g_autofree char *options = sl_settings_help(settings);
+
+    printf("Usage: sockerless-backend-memory [OPTION]…\n\nRuns containers in a WebAssembly sandbox on this machine and serves the internal "
+           "API to a frontend.\n\n%s",
+           options);
+}
+
 int
 main(int argc, char **argv)
 {
-    BackendConfig config = { 0 };
+    g_auto(BackendConfig) config = { .log_level = g_strdup("info"), .log_format = g_strdup("text"),
+                                     .builtin_images = g_strdup("auto") };
+    g_autofree char *file = sl_settings_find_file(argv, environ);
     g_autoptr(GError) error = NULL;
-    SlLogLevel level = SL_LOG_INFO;
     sigset_t stop_signals;
-    bool ok;
+    SlLogLevel level;
 
+    sl_daemon_prepare(&stop_signals);
     sl_json_setup();
-    signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_IGN); /* agents end by themselves and are nobody's business when they do */
-    sigemptyset(&stop_signals);
-    sigaddset(&stop_signals, SIGTERM);
-    sigaddset(&stop_signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &stop_signals, NULL);
-    raise_descriptor_limit();
-
-    if (!sl_settings_read(settings, "backend-memory", &config, argv, environ, NULL, NULL, &error)) {
+    if (!sl_settings_read(settings, "backend-memory", &config, argv, environ, file, NULL, &error)) {
         fprintf(stderr, "sockerless-backend-memory: %s\n", error->message);
         return 2;
     }
     if (config.help || config.version) {
-        g_autofree char *help = sl_settings_help(settings);
-
-        printf(config.help ? "sockerless-backend-memory [OPTION]...\n\n%s" : "%s\n", config.help ? help : SL_VERSION);
+        if (config.help)
+            print_help();
+        else
+            printf("sockerless-backend-memory %s\n", SL_VERSION);
         return 0;
     }
-    if (config.log_level)
-        sl_log_level_parse(config.log_level, &level);
-    sl_log_setup("backend-memory", level, g_strcmp0(config.log_format, "json") == 0);
+    sl_log_level_parse(config.log_level, &level);
+    sl_log_setup("backend-memory", level, g_str_equal(config.log_format, "json"));
     fill_defaults(&config);
-    ok = serve(&config, &stop_signals, &error);
-    if (!ok)
-        sl_error("%s", error->message);
-    sl_settings_clear(settings, &config);
-    return ok ? 0 : 1;
+    if (serve(&config, &stop_signals, &error))
+        return 0;
+    sl_error("cannot serve: %s", error->message);
+    return 1;
 }
