@@ -34,7 +34,8 @@ add_values(GPtrArray *values, const char *key, json_t *json, GError **error)
     if (json_is_array(json)) {
         json_array_foreach(json, i, item) {
             if (!json_is_string(item))
-                return sl_fail(error, SL_ERROR_INVALID, "invalid filter '%s': its values must be strings", key);
+                return sl_fail(error, SL_ERROR_INVALID, "invalid filter '%s': its values must be strings",
+                               key);
             g_ptr_array_add(values, g_strdup(json_string_value(item)));
         }
         return true;
@@ -43,7 +44,8 @@ add_values(GPtrArray *values, const char *key, json_t *json, GError **error)
         return sl_fail(error, SL_ERROR_INVALID, "invalid filter '%s': it must be a list or an object", key);
     json_object_foreach(json, value, item) {
         if (!json_is_boolean(item))
-            return sl_fail(error, SL_ERROR_INVALID, "invalid filter '%s': '%s' must be true or false", key, value);
+            return sl_fail(error, SL_ERROR_INVALID, "invalid filter '%s': '%s' must be true or false", key,
+                           value);
         if (json_is_true(item))
             g_ptr_array_add(values, g_strdup(value));
     }
@@ -58,7 +60,8 @@ dk_filters_parse(const char *text, const char *const *known, GError **error)
     const char *key;
     json_t *item;
 
-    filters->values = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
+    filters->values =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
     if (!text || !*text)
         return g_steal_pointer(&filters);
     json = sl_json_parse(text, strlen(text), "invalid filters", error);
@@ -180,7 +183,8 @@ dk_filters_match_labels(const DkFilters *filters, const char *key, const json_t 
 char *
 dk_filters_format(const DkFilters *filters)
 {
-    g_autoptr(GList) keys = g_list_sort(g_hash_table_get_keys(filters->values), (GCompareFunc)(void (*)(void))strcmp);
+    g_autoptr(GList) keys =
+        g_list_sort(g_hash_table_get_keys(filters->values), (GCompareFunc)(void (*)(void))strcmp);
     g_autoptr(json_t) json = json_object();
 
     for (GList *key = keys; key; key = key->next) {

@@ -56,7 +56,8 @@ static void
 test_matching(void)
 {
     g_autoptr(DkFilters) filters = dk_filters_parse(
-        "{\"name\":[\"^/web_[0-9]$\",\"db\",\"[\"],\"id\":[\"abc\"],\"status\":[\"exited\",\"dead\"]}", known, NULL);
+        "{\"name\":[\"^/web_[0-9]$\",\"db\",\"[\"],\"id\":[\"abc\"],\"status\":[\"exited\",\"dead\"]}", known,
+        NULL);
 
     g_assert_false(dk_filters_is_empty(filters));
     g_assert_true(dk_filters_match_exact(filters, "status", "dead"));

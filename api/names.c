@@ -40,21 +40,23 @@ dk_container_name_parse(const char *text, char **ret_name, GError **error)
 }
 
 static const char *const adjectives[] = {
-    "amber", "brisk", "calm", "clear", "copper", "crisp", "dapper", "deep", "eager", "early", "fair", "fleet",
-    "fond", "fresh", "gentle", "glad", "golden", "grand", "hardy", "hazel", "honest", "jolly", "keen", "kind",
-    "light", "lively", "lucky", "mellow", "merry", "mild", "misty", "neat", "nimble", "noble", "open", "patient",
-    "plain", "proud", "quick", "quiet", "rapid", "ready", "rosy", "rustic", "silent", "silver", "smooth", "snowy",
-    "sober", "solid", "spry", "steady", "sunny", "swift", "tidy", "tranquil", "upbeat", "vivid", "warm", "wild",
-    "windy", "wise", "witty", "young",
+    "amber",  "brisk",  "calm",   "clear",  "copper", "crisp",    "dapper", "deep",   "eager", "early",
+    "fair",   "fleet",  "fond",   "fresh",  "gentle", "glad",     "golden", "grand",  "hardy", "hazel",
+    "honest", "jolly",  "keen",   "kind",   "light",  "lively",   "lucky",  "mellow", "merry", "mild",
+    "misty",  "neat",   "nimble", "noble",  "open",   "patient",  "plain",  "proud",  "quick", "quiet",
+    "rapid",  "ready",  "rosy",   "rustic", "silent", "silver",   "smooth", "snowy",  "sober", "solid",
+    "spry",   "steady", "sunny",  "swift",  "tidy",   "tranquil", "upbeat", "vivid",  "warm",  "wild",
+    "windy",  "wise",   "witty",  "young",
 };
 
 static const char *const nouns[] = {
-    "acorn", "anchor", "aspen", "badger", "beacon", "birch", "brook", "canyon", "cedar", "cliff", "comet", "coral",
-    "crane", "dune", "eagle", "ember", "falcon", "fern", "finch", "fjord", "forest", "fox", "glacier", "grove",
-    "harbor", "hawk", "heron", "island", "ivy", "juniper", "kestrel", "lagoon", "lark", "lichen", "lynx", "maple",
-    "marsh", "meadow", "moose", "moss", "oak", "orchid", "otter", "owl", "pebble", "pine", "plover", "pond",
-    "prairie", "quartz", "raven", "reef", "ridge", "river", "robin", "sparrow", "spruce", "summit", "swan", "thistle",
-    "tundra", "valley", "willow", "wren",
+    "acorn",   "anchor", "aspen",   "badger", "beacon", "birch",   "brook",  "canyon", "cedar",   "cliff",
+    "comet",   "coral",  "crane",   "dune",   "eagle",  "ember",   "falcon", "fern",   "finch",   "fjord",
+    "forest",  "fox",    "glacier", "grove",  "harbor", "hawk",    "heron",  "island", "ivy",     "juniper",
+    "kestrel", "lagoon", "lark",    "lichen", "lynx",   "maple",   "marsh",  "meadow", "moose",   "moss",
+    "oak",     "orchid", "otter",   "owl",    "pebble", "pine",    "plover", "pond",   "prairie", "quartz",
+    "raven",   "reef",   "ridge",   "river",  "robin",  "sparrow", "spruce", "summit", "swan",    "thistle",
+    "tundra",  "valley", "willow",  "wren",
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(adjectives) == 64 && G_N_ELEMENTS(nouns) == 64);
 
@@ -76,13 +78,15 @@ static const struct {
     const char *name;
     int number;
 } signals[] = {
-    { "HUP", SIGHUP },     { "INT", SIGINT },       { "QUIT", SIGQUIT }, { "ILL", SIGILL },   { "TRAP", SIGTRAP },
-    { "ABRT", SIGABRT },   { "IOT", SIGABRT },      { "BUS", SIGBUS },   { "FPE", SIGFPE },   { "KILL", SIGKILL },
-    { "USR1", SIGUSR1 },   { "SEGV", SIGSEGV },     { "USR2", SIGUSR2 }, { "PIPE", SIGPIPE }, { "ALRM", SIGALRM },
-    { "TERM", SIGTERM },   { "STKFLT", SIGSTKFLT }, { "CHLD", SIGCHLD }, { "CLD", SIGCHLD },  { "CONT", SIGCONT },
-    { "STOP", SIGSTOP },   { "TSTP", SIGTSTP },     { "TTIN", SIGTTIN }, { "TTOU", SIGTTOU }, { "URG", SIGURG },
-    { "XCPU", SIGXCPU },   { "XFSZ", SIGXFSZ },     { "PROF", SIGPROF }, { "IO", SIGIO },     { "POLL", SIGIO },
-    { "WINCH", SIGWINCH }, { "PWR", SIGPWR },       { "SYS", SIGSYS },   { "VTALRM", SIGVTALRM },
+    { "HUP", SIGHUP },       { "INT", SIGINT },       { "QUIT", SIGQUIT },   { "ILL", SIGILL },
+    { "TRAP", SIGTRAP },     { "ABRT", SIGABRT },     { "IOT", SIGABRT },    { "BUS", SIGBUS },
+    { "FPE", SIGFPE },       { "KILL", SIGKILL },     { "USR1", SIGUSR1 },   { "SEGV", SIGSEGV },
+    { "USR2", SIGUSR2 },     { "PIPE", SIGPIPE },     { "ALRM", SIGALRM },   { "TERM", SIGTERM },
+    { "STKFLT", SIGSTKFLT }, { "CHLD", SIGCHLD },     { "CLD", SIGCHLD },    { "CONT", SIGCONT },
+    { "STOP", SIGSTOP },     { "TSTP", SIGTSTP },     { "TTIN", SIGTTIN },   { "TTOU", SIGTTOU },
+    { "URG", SIGURG },       { "XCPU", SIGXCPU },     { "XFSZ", SIGXFSZ },   { "PROF", SIGPROF },
+    { "IO", SIGIO },         { "POLL", SIGIO },       { "WINCH", SIGWINCH }, { "PWR", SIGPWR },
+    { "SYS", SIGSYS },       { "VTALRM", SIGVTALRM },
 };
 
 enum { RT_MIN = 34, RT_MAX = 64 }; /* as Go counts them: the C library's two are not hidden */

@@ -7,7 +7,9 @@ static void
 test_container_names(void)
 {
     static const char *const good[] = { "web", "/web", "a1", "0.-_", "Web_1.x-y" };
-    static const char *const bad[] = { "", "/", "a", "/a", "_web", "-x", "we b", "web/", "//web", "w\xc3\xa9" };
+    static const char *const bad[] = {
+        "", "/", "a", "/a", "_web", "-x", "we b", "web/", "//web", "w\xc3\xa9"
+    };
 
     for (size_t i = 0; i < G_N_ELEMENTS(good); i++) {
         g_autofree char *name = NULL;
@@ -46,10 +48,25 @@ test_signals(void)
     static const struct {
         const char *text;
         int number;
-    } cases[] = { { "SIGTERM", SIGTERM }, { "TERM", SIGTERM }, { "term", SIGTERM }, { "15", 15 },    { "sigkill", 9 },
-                  { "USR1", SIGUSR1 },    { "64", 64 },        { "RTMIN+3", 37 },   { "SIGRTMIN", 34 }, { "RTMAX-2", 62 },
-                  { "", 0 },              { "0", 0 },          { "65", 0 },         { "-9", 0 },     { "SIGNOPE", 0 },
-                  { "RTMIN+31", 0 },      { "RTMIN-1", 0 },    { "9x", 0 },         { "SIG9", 0 } };
+    } cases[] = { { "SIGTERM", SIGTERM },
+                  { "TERM", SIGTERM },
+                  { "term", SIGTERM },
+                  { "15", 15 },
+                  { "sigkill", 9 },
+                  { "USR1", SIGUSR1 },
+                  { "64", 64 },
+                  { "RTMIN+3", 37 },
+                  { "SIGRTMIN", 34 },
+                  { "RTMAX-2", 62 },
+                  { "", 0 },
+                  { "0", 0 },
+                  { "65", 0 },
+                  { "-9", 0 },
+                  { "SIGNOPE", 0 },
+                  { "RTMIN+31", 0 },
+                  { "RTMIN-1", 0 },
+                  { "9x", 0 },
+                  { "SIG9", 0 } };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *message = g_strdup_printf("Invalid signal: %s", cases[i].text);

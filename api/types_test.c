@@ -2,28 +2,36 @@
 
 #include <string.h>
 
-/* The HostConfig and Config that an engine shows for a create without options (20.10.24, members since 1.44 and the
- * order of 25.0 after its source; KernelMemory is gone there). */
+/* The HostConfig and Config that an engine shows for a create without options (20.10.24, members since 1.44
+ * and the order of 25.0 after its source; KernelMemory is gone there). */
 static const char default_host_config[] =
-    "{\"Binds\":null,\"ContainerIDFile\":\"\",\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{}},\"NetworkMode\":\"none\","
+    "{\"Binds\":null,\"ContainerIDFile\":\"\",\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{}},"
+    "\"NetworkMode\":\"none\","
     "\"PortBindings\":{},\"RestartPolicy\":{\"Name\":\"\",\"MaximumRetryCount\":0},\"AutoRemove\":false,"
     "\"VolumeDriver\":\"\",\"VolumesFrom\":null,\"ConsoleSize\":[0,0],\"CapAdd\":null,\"CapDrop\":null,"
-    "\"CgroupnsMode\":\"host\",\"Dns\":null,\"DnsOptions\":null,\"DnsSearch\":null,\"ExtraHosts\":null,\"GroupAdd\":null,"
-    "\"IpcMode\":\"private\",\"Cgroup\":\"\",\"Links\":null,\"OomScoreAdj\":0,\"PidMode\":\"\",\"Privileged\":false,"
-    "\"PublishAllPorts\":false,\"ReadonlyRootfs\":false,\"SecurityOpt\":null,\"UTSMode\":\"\",\"UsernsMode\":\"\","
-    "\"ShmSize\":67108864,\"Runtime\":\"runc\",\"Isolation\":\"\",\"CpuShares\":0,\"Memory\":0,\"NanoCpus\":0,"
+    "\"CgroupnsMode\":\"host\",\"Dns\":null,\"DnsOptions\":null,\"DnsSearch\":null,\"ExtraHosts\":null,"
+    "\"GroupAdd\":null,"
+    "\"IpcMode\":\"private\",\"Cgroup\":\"\",\"Links\":null,\"OomScoreAdj\":0,\"PidMode\":\"\","
+    "\"Privileged\":false,"
+    "\"PublishAllPorts\":false,\"ReadonlyRootfs\":false,\"SecurityOpt\":null,\"UTSMode\":\"\",\"UsernsMode\":"
+    "\"\","
+    "\"ShmSize\":67108864,\"Runtime\":\"runc\",\"Isolation\":\"\",\"CpuShares\":0,\"Memory\":0,\"NanoCpus\":"
+    "0,"
     "\"CgroupParent\":\"\",\"BlkioWeight\":0,\"BlkioWeightDevice\":null,\"BlkioDeviceReadBps\":null,"
     "\"BlkioDeviceWriteBps\":null,\"BlkioDeviceReadIOps\":null,\"BlkioDeviceWriteIOps\":null,\"CpuPeriod\":0,"
     "\"CpuQuota\":0,\"CpuRealtimePeriod\":0,\"CpuRealtimeRuntime\":0,\"CpusetCpus\":\"\",\"CpusetMems\":\"\","
-    "\"Devices\":null,\"DeviceCgroupRules\":null,\"DeviceRequests\":null,\"MemoryReservation\":0,\"MemorySwap\":0,"
+    "\"Devices\":null,\"DeviceCgroupRules\":null,\"DeviceRequests\":null,\"MemoryReservation\":0,"
+    "\"MemorySwap\":0,"
     "\"MemorySwappiness\":null,\"OomKillDisable\":false,\"PidsLimit\":null,\"Ulimits\":null,\"CpuCount\":0,"
     "\"CpuPercent\":0,\"IOMaximumIOps\":0,\"IOMaximumBandwidth\":0,\"MaskedPaths\":[\"/proc/asound\"],"
     "\"ReadonlyPaths\":[\"/proc/bus\"]}";
 
-static const char default_config[] =
-    "{\"Hostname\":\"656ba7499f1f\",\"Domainname\":\"\",\"User\":\"\",\"AttachStdin\":false,\"AttachStdout\":false,"
-    "\"AttachStderr\":false,\"Tty\":false,\"OpenStdin\":false,\"StdinOnce\":false,\"Env\":null,\"Cmd\":[\"/bin/true\"],"
-    "\"Image\":\"t:1\",\"Volumes\":null,\"WorkingDir\":\"\",\"Entrypoint\":null,\"OnBuild\":null,\"Labels\":{}}";
+static const char default_config[] = "{\"Hostname\":\"656ba7499f1f\",\"Domainname\":\"\",\"User\":\"\","
+                                     "\"AttachStdin\":false,\"AttachStdout\":false,"
+                                     "\"AttachStderr\":false,\"Tty\":false,\"OpenStdin\":false,\"StdinOnce\":"
+                                     "false,\"Env\":null,\"Cmd\":[\"/bin/true\"],"
+                                     "\"Image\":\"t:1\",\"Volumes\":null,\"WorkingDir\":\"\",\"Entrypoint\":"
+                                     "null,\"OnBuild\":null,\"Labels\":{}}";
 
 static json_t *
 parse(const char *text)
@@ -63,13 +71,17 @@ test_inspect_comes_out_as_it_went_in(void)
 static void
 test_create_is_one_struct_with_a_config_in_front(void)
 {
-    g_autoptr(json_t) in = parse(
-        "{\"Hostname\":\"h\",\"Image\":\"nginx\",\"cmd\":\"sh\",\"ExposedPorts\":{\"80/tcp\":{}},\"StopTimeout\":0,"
-        "\"Healthcheck\":{\"Test\":[\"CMD-SHELL\",\"x\"],\"Interval\":1000000000},\"Unknown\":1,"
-        "\"HostConfig\":{\"Init\":true,\"PortBindings\":{\"80/tcp\":[{\"HostPort\":\"8080\"}]},\"Memory\":4096,"
-        "\"Ulimits\":[{\"Name\":\"nofile\",\"Soft\":1,\"Hard\":2}],\"Mounts\":[{\"Type\":\"volume\",\"Target\":\"/v\","
-        "\"VolumeOptions\":{}}]},"
-        "\"NetworkingConfig\":{\"EndpointsConfig\":{\"n\":{\"Aliases\":[\"a\"],\"IPAMConfig\":{}},\"m\":null}}}");
+    g_autoptr(json_t) in =
+        parse("{\"Hostname\":\"h\",\"Image\":\"nginx\",\"cmd\":\"sh\",\"ExposedPorts\":{\"80/"
+              "tcp\":{}},\"StopTimeout\":0,"
+              "\"Healthcheck\":{\"Test\":[\"CMD-SHELL\",\"x\"],\"Interval\":1000000000},\"Unknown\":1,"
+              "\"HostConfig\":{\"Init\":true,\"PortBindings\":{\"80/"
+              "tcp\":[{\"HostPort\":\"8080\"}]},\"Memory\":4096,"
+              "\"Ulimits\":[{\"Name\":\"nofile\",\"Soft\":1,\"Hard\":2}],\"Mounts\":[{\"Type\":\"volume\","
+              "\"Target\":\"/v\","
+              "\"VolumeOptions\":{}}]},"
+              "\"NetworkingConfig\":{\"EndpointsConfig\":{\"n\":{\"Aliases\":[\"a\"],\"IPAMConfig\":{}},"
+              "\"m\":null}}}");
     g_auto(DkContainerCreate) create = { 0 };
     g_autoptr(GError) error = NULL;
     g_autoptr(json_t) config = NULL;
@@ -108,7 +120,8 @@ test_create_is_one_struct_with_a_config_in_front(void)
 static void
 test_wrong_members_are_named(void)
 {
-    g_autoptr(json_t) in = parse("{\"Image\":\"a\",\"HostConfig\":{\"PortBindings\":{\"80/tcp\":[{\"HostPort\":8080}]}}}");
+    g_autoptr(json_t) in =
+        parse("{\"Image\":\"a\",\"HostConfig\":{\"PortBindings\":{\"80/tcp\":[{\"HostPort\":8080}]}}}");
     g_auto(DkContainerCreate) create = { 0 };
     g_autoptr(GError) error = NULL;
 
@@ -121,7 +134,8 @@ test_wrong_members_are_named(void)
 static void
 test_update_shares_the_resources(void)
 {
-    g_autoptr(json_t) in = parse("{\"Memory\":1048576,\"RestartPolicy\":{\"Name\":\"always\"},\"PidsLimit\":0}");
+    g_autoptr(json_t) in =
+        parse("{\"Memory\":1048576,\"RestartPolicy\":{\"Name\":\"always\"},\"PidsLimit\":0}");
     g_auto(DkContainerUpdate) update = { 0 };
 
     g_assert_true(sl_json_read(in, dk_container_update_fields, &update, "test", NULL));

@@ -1,4 +1,4 @@
-/* A program of ours that runs below `sockerless serve`: started, watched, started again, ended. One thread. */
+/* A program of ours below `sockerless serve`: started, watched, started again, ended. One thread. */
 #pragma once
 
 #include "common/error.h"
@@ -10,7 +10,7 @@ typedef struct SlChild {
     const char *role;    /* in log lines */
     char **argv;         /* argv[0] is the path */
     char **environ_;
-    const int *sockets;  /* n_sockets listening ones that it gets as descriptors 3…; each of ours is above them */
+    const int *sockets;  /* n_sockets listening ones that it gets as descriptors 3…; ours are above them */
     size_t n_sockets;
     pid_t pid;           /* 0: does not run */
     int64_t started_ms;  /* monotonic */
@@ -18,8 +18,8 @@ typedef struct SlChild {
     unsigned n_failures; /* in a row */
 } SlChild;
 
-/* Starts it in a process group of its own (the terminal's ^C is for serve alone), to be killed when this process ends in
- * whatever way. Only on the main thread: that is whose end kills it. */
+/* Starts it in a process group of its own (the terminal's ^C is for serve alone), to be killed when this
+ * process ends in whatever way. Only on the main thread: that is whose end kills it. */
 bool sl_child_start(SlChild *child, GError **error);
 /* It was reaped: says why in the log and sets when to start it again, later each time it fails soon. */
 void sl_child_ended(SlChild *child, int status);

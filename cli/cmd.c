@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 bool
-sl_cmd_read(const char *verb, const char *usage, const SlSetting *settings, void *config, const bool *help, char **argv,
-            char ***ret_rest, int *ret_status)
+sl_cmd_read(const char *verb, const char *usage, const SlSetting *settings, void *config, const bool *help,
+            char **argv, char ***ret_rest, int *ret_status)
 {
     g_autofree char *file = sl_settings_find_file(argv, environ);
     g_autofree char *options = NULL;

@@ -42,8 +42,8 @@ print_bash_choices(void)
             if (setting->choices) {
                 g_autofree char *choices = g_strdelimit(g_strdup(setting->choices), "|", ' ');
 
-                printf("    %s:--%s) COMPREPLY=($(compgen -W '%s' -- \"$word\")); return ;;\n", command->name, setting->name,
-                       choices);
+                printf("    %s:--%s) COMPREPLY=($(compgen -W '%s' -- \"$word\")); return ;;\n", command->name,
+                       setting->name, choices);
             }
 }
 
@@ -106,11 +106,13 @@ print_zsh(void)
         printf("    %s) _arguments", command->name);
         for (const SlSetting *setting = command->settings; setting->name; setting++) {
             g_autofree char *help = plain(setting->help);
-            g_autofree char *choices = setting->choices ? g_strdelimit(g_strdup(setting->choices), "|", ' ') : NULL;
+            g_autofree char *choices =
+                setting->choices ? g_strdelimit(g_strdup(setting->choices), "|", ' ') : NULL;
 
             printf(" '*--%s[%s]", setting->name, help);
             if (setting->value_name)
-                printf(":%s:%s%s%s", setting->value_name, choices ? "(" : "_files", choices ? choices : "", choices ? ")" : "");
+                printf(":%s:%s%s%s", setting->value_name, choices ? "(" : "_files", choices ? choices : "",
+                       choices ? ")" : "");
             printf("'");
         }
         printf("%s ;;\n", strcmp(command->name, "completion") == 0 ? " '1:shell:(bash zsh fish)'" : "");
@@ -129,10 +131,11 @@ print_fish(void)
         printf("complete -c sockerless -f -n __fish_use_subcommand -a %s -d '%s'\n", command->name, summary);
         for (const SlSetting *setting = command->settings; setting->name; setting++) {
             g_autofree char *help = plain(setting->help);
-            g_autofree char *choices = setting->choices ? g_strdelimit(g_strdup(setting->choices), "|", ' ') : NULL;
+            g_autofree char *choices =
+                setting->choices ? g_strdelimit(g_strdup(setting->choices), "|", ' ') : NULL;
 
-            printf("complete -c sockerless -n '__fish_seen_subcommand_from %s' -l %s -d '%s'%s", command->name, setting->name,
-                   help, setting->value_name ? " -r" : "");
+            printf("complete -c sockerless -n '__fish_seen_subcommand_from %s' -l %s -d '%s'%s",
+                   command->name, setting->name, help, setting->value_name ? " -r" : "");
             if (choices)
                 printf(" -f -a '%s'", choices);
             printf("\n");
@@ -152,8 +155,8 @@ cmd_completion(char **argv)
     g_auto(GStrv) rest = NULL;
     int status;
 
-    if (!sl_cmd_read("completion", "completion bash|zsh|fish", sl_completion_settings, &settings, &settings.help, argv, &rest,
-                     &status))
+    if (!sl_cmd_read("completion", "completion bash|zsh|fish", sl_completion_settings, &settings,
+                     &settings.help, argv, &rest, &status))
         return status;
     for (size_t i = 0; i < G_N_ELEMENTS(shells); i++)
         if (rest[0] && !rest[1] && strcmp(rest[0], shells[i].name) == 0) {

@@ -37,26 +37,45 @@ const SlSetting sl_serve_settings[] = {
     SL_SETTING(Settings, addresses, "addr", SL_SETTING_STRV, "ADDR",
                "where to listen: unix:///PATH, HOST:PORT or :PORT (loopback); may repeat; default: "
                "unix:///run/sockerless/docker.sock, or below $XDG_RUNTIME_DIR"),
-    { .name = "backend", .kind = SL_SETTING_CHOICE, .offset = offsetof(Settings, backend), .value_name = "NAME",
-      .help = "where containers run", .choices = "memory" },
+    { .name = "backend",
+      .kind = SL_SETTING_CHOICE,
+      .offset = offsetof(Settings, backend),
+      .value_name = "NAME",
+      .help = "where containers run",
+      .choices = "memory" },
     SL_SETTING(Settings, data, "data", SL_SETTING_STRING, "DIR",
                "where state is kept; default: /var/lib/sockerless, or sockerless below $XDG_STATE_HOME"),
-    SL_SETTING(Settings, allow_public, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
-               "listen beyond loopback without TLS: whoever reaches the port controls this machine's containers"),
+    SL_SETTING(
+        Settings, allow_public, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
+        "listen beyond loopback without TLS: whoever reaches the port controls this machine's containers"),
     SL_SETTING(Settings, allowed_hosts, "allowed-host", SL_SETTING_STRV, "NAME",
                "a Host header to accept on TCP beside localhost and addresses; may repeat"),
-    { .name = "builtin-images", .kind = SL_SETTING_CHOICE, .offset = offsetof(Settings, builtin_images), .value_name = "WHEN",
-      .help = "serve alpine and busybox from the built-in image when no registry can be reached", .choices = "auto|always|off" },
+    { .name = "builtin-images",
+      .kind = SL_SETTING_CHOICE,
+      .offset = offsetof(Settings, builtin_images),
+      .value_name = "WHEN",
+      .help = "serve alpine and busybox from the built-in image when no registry can be reached",
+      .choices = "auto|always|off" },
     SL_SETTING(Settings, registry_mirrors, "registry-mirror", SL_SETTING_STRV, "URL",
                "a mirror of Docker Hub to ask first; may repeat"),
     SL_SETTING(Settings, insecure_registries, "insecure-registry", SL_SETTING_STRV, "HOST:PORT",
                "a registry to speak to without verified TLS; may repeat"),
-    SL_SETTING(Settings, agent, "agent", SL_SETTING_STRING, "FILE", "the agent's program, if not beside this one"),
-    SL_SETTING(Settings, sandbox, "sandbox", SL_SETTING_STRING, "FILE", "the sandbox's program, if not beside this one"),
-    { .name = "log-level", .kind = SL_SETTING_CHOICE, .offset = offsetof(Settings, log_level), .value_name = "LEVEL",
-      .help = "what to log", .choices = "debug|info|warn|error" },
-    { .name = "log-format", .kind = SL_SETTING_CHOICE, .offset = offsetof(Settings, log_format), .value_name = "FORMAT",
-      .help = "how to log", .choices = "text|json" },
+    SL_SETTING(Settings, agent, "agent", SL_SETTING_STRING, "FILE",
+               "the agent's program, if not beside this one"),
+    SL_SETTING(Settings, sandbox, "sandbox", SL_SETTING_STRING, "FILE",
+               "the sandbox's program, if not beside this one"),
+    { .name = "log-level",
+      .kind = SL_SETTING_CHOICE,
+      .offset = offsetof(Settings, log_level),
+      .value_name = "LEVEL",
+      .help = "what to log",
+      .choices = "debug|info|warn|error" },
+    { .name = "log-format",
+      .kind = SL_SETTING_CHOICE,
+      .offset = offsetof(Settings, log_format),
+      .value_name = "FORMAT",
+      .help = "how to log",
+      .choices = "text|json" },
     SL_SETTING(Settings, config, "config", SL_SETTING_STRING, "FILE", "a settings file"),
     SL_SETTING(Settings, help, "help", SL_SETTING_BOOL, NULL, "print this"),
     { 0 },
@@ -64,7 +83,8 @@ const SlSetting sl_serve_settings[] = {
 
 typedef struct Serve {
     Settings settings;
-    int *sockets; /* listening; ours for as long as we live, so that a frontend that starts again loses no connection */
+    int *sockets; /* listening; ours for as long as we live, so that a frontend that starts again loses no
+                     connection */
     size_t n_sockets;
     GPtrArray *addresses;  /* of them: strings */
     GPtrArray *made_paths; /* unix sockets that we made: removed at the end */
@@ -166,14 +186,16 @@ listen_all(Serve *serve, GError **error)
 /* ---- the children ---- */
 
 /*
- * Ours without what was for us alone: a child is told by flags. The file goes to the backend, which has settings that are
- * none of our business; flags win over it.
+ * Ours without what was for us alone: a child is told by flags. The file goes to the backend, which has
+ * settings that are none of our business; flags win over it.
  */
 static char **
 child_environ(const char *config)
 {
-    static const char *const ours[] = { "NOTIFY_SOCKET",   "LISTEN_FDS",         "LISTEN_PID",       "LISTEN_FDNAMES",
-                                        "SOCKERLESS_ADDR", "SOCKERLESS_BACKEND", "SOCKERLESS_DATA", NULL };
+    static const char *const ours[] = { "NOTIFY_SOCKET",   "LISTEN_FDS",
+                                        "LISTEN_PID",      "LISTEN_FDNAMES",
+                                        "SOCKERLESS_ADDR", "SOCKERLESS_BACKEND",
+                                        "SOCKERLESS_DATA", NULL };
     char **environ_ = g_strdupv(environ);
 
     for (const char *const *name = ours; *name; name++)
@@ -252,7 +274,8 @@ describe_frontend(Serve *serve, GError **error)
     return true;
 }
 
-/* A socket that only we can reach; its name comes from the data folder, so that two daemons never share one. */
+/* A socket that only we can reach; its name comes from the data folder, so that two daemons never share
+ * one. */
 static bool
 choose_inner(Serve *serve, GError **error)
 {
@@ -262,7 +285,8 @@ choose_inner(Serve *serve, GError **error)
     g_autofree char *folder = g_build_filename(runtime, "internal", NULL);
     char *path;
 
-    if (!sl_folder_make(data, 0700, error) || !sl_folder_make(runtime, 0755, error) || !sl_folder_make(folder, 0700, error))
+    if (!sl_folder_make(data, 0700, error) || !sl_folder_make(runtime, 0755, error) ||
+        !sl_folder_make(folder, 0700, error))
         return false;
     path = g_strdup_printf("%s/%.*s.sock", folder, INNER_NAME_CHARS, digest);
     g_ptr_array_add(serve->made_paths, path);
@@ -297,7 +321,8 @@ announce(Serve *serve)
     const char *first = serve->addresses->len > 0 ? serve->addresses->pdata[0] : NULL;
 
     serve->is_ready = true;
-    sl_info("ready address=%s backend=%s data=%s", first ? first : "passed", serve->settings.backend, serve->settings.data);
+    sl_info("ready address=%s backend=%s data=%s", first ? first : "passed", serve->settings.backend,
+            serve->settings.data);
     if (first) {
         printf("export DOCKER_HOST=%s\n", first);
         fflush(stdout);
@@ -325,7 +350,8 @@ reap(Serve *serve, GError **error)
             continue;
         sl_child_ended(child, status);
         if (!serve->is_ready)
-            return sl_fail(error, SL_ERROR_SYSTEM, "the %s ended before it was ready; its last lines above say why", child->role);
+            return sl_fail(error, SL_ERROR_SYSTEM,
+                           "the %s ended before it was ready; its last lines above say why", child->role);
     }
     return true;
 }
@@ -409,7 +435,8 @@ cmd_serve(char **argv)
     sigaddset(&signals, SIGCHLD);
     sigaddset(&signals, SL_READY_SIGNAL);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    if (!sl_cmd_read("serve", "serve [OPTION]…", sl_serve_settings, &serve.settings, &serve.settings.help, argv, NULL, &status))
+    if (!sl_cmd_read("serve", "serve [OPTION]…", sl_serve_settings, &serve.settings, &serve.settings.help,
+                     argv, NULL, &status))
         return status;
     sl_log_level_parse(serve.settings.log_level, &level);
     sl_log_setup("serve", level, g_str_equal(serve.settings.log_format, "json"));

@@ -16,8 +16,10 @@ typedef struct Settings {
 } Settings;
 
 const SlSetting sl_status_settings[] = {
-    SL_SETTING(Settings, address, "addr", SL_SETTING_STRING, "ADDR", "the daemon to ask; default: DOCKER_HOST, then serve's default"),
-    SL_SETTING(Settings, timeout_ms, "timeout", SL_SETTING_DURATION, "TIME", "how long to wait for its answers; default 10s"),
+    SL_SETTING(Settings, address, "addr", SL_SETTING_STRING, "ADDR",
+               "the daemon to ask; default: DOCKER_HOST, then serve's default"),
+    SL_SETTING(Settings, timeout_ms, "timeout", SL_SETTING_DURATION, "TIME",
+               "how long to wait for its answers; default 10s"),
     SL_SETTING(Settings, help, "help", SL_SETTING_BOOL, NULL, "print this"),
     { 0 },
 };
@@ -58,7 +60,8 @@ ask(SlHttpClient *client, SlCancel *cancel, const char *target, GError **error)
         return NULL;
     status = sl_http_reply_status(reply);
     if (status != 200) {
-        sl_fail(error, sl_error_code_from_http(status), "GET %s answered %u: %s", target, status, g_strchomp(body));
+        sl_fail(error, sl_error_code_from_http(status), "GET %s answered %u: %s", target, status,
+                g_strchomp(body));
         return NULL;
     }
     return sl_json_parse(body, n, target, error);
@@ -90,10 +93,10 @@ print_status(SlHttpClient *client, SlCancel *cancel, const char *address, GError
     printf("server      %s %s, API %s (oldest %s)\n", text_of(json_object_get(version, "Platform"), "Name"),
            text_of(version, "Version"), text_of(version, "ApiVersion"), text_of(version, "MinAPIVersion"));
     printf("driver      %s\n", text_of(info, "Driver"));
-    printf("containers  %" G_GINT64_FORMAT " (%" G_GINT64_FORMAT " running, %" G_GINT64_FORMAT " paused, %" G_GINT64_FORMAT
-           " stopped)\n",
-           number_of(info, "Containers"), number_of(info, "ContainersRunning"), number_of(info, "ContainersPaused"),
-           number_of(info, "ContainersStopped"));
+    printf("containers  %" G_GINT64_FORMAT " (%" G_GINT64_FORMAT " running, %" G_GINT64_FORMAT
+           " paused, %" G_GINT64_FORMAT " stopped)\n",
+           number_of(info, "Containers"), number_of(info, "ContainersRunning"),
+           number_of(info, "ContainersPaused"), number_of(info, "ContainersStopped"));
     printf("images      %" G_GINT64_FORMAT "\n", number_of(info, "Images"));
     return true;
 }
@@ -135,7 +138,8 @@ cmd_status(char **argv)
     g_autoptr(GError) error = NULL;
     int status;
 
-    if (!sl_cmd_read("status", "status [OPTION]…", sl_status_settings, &settings, &settings.help, argv, NULL, &status))
+    if (!sl_cmd_read("status", "status [OPTION]…", sl_status_settings, &settings, &settings.help, argv,
+                     NULL, &status))
         return status;
     if (!settings.address)
         settings.address = host && *host ? g_strdup(host) : sl_path_default_address(data);

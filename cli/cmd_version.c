@@ -19,8 +19,10 @@ cmd_version(char **argv)
     Settings settings = { 0 };
     int status;
 
-    if (!sl_cmd_read("version", "version", sl_version_settings, &settings, &settings.help, argv, NULL, &status))
+    if (!sl_cmd_read("version", "version", sl_version_settings, &settings, &settings.help, argv, NULL,
+                     &status))
         return status;
-    printf("sockerless %s\nDocker Engine API %s (oldest %s)\n", SL_VERSION, DK_API_VERSION_TEXT, DK_API_VERSION_MIN_TEXT);
+    printf("sockerless %s\nDocker Engine API %s (oldest %s)\n", SL_VERSION, DK_API_VERSION_TEXT,
+           DK_API_VERSION_MIN_TEXT);
     return 0;
 }

@@ -6,7 +6,8 @@ char *
 sl_path_data(void)
 {
     /* g_get_user_state_dir: XDG_STATE_HOME or ~/.local/state */
-    return geteuid() == 0 ? g_strdup("/var/lib/sockerless") : g_build_filename(g_get_user_state_dir(), "sockerless", NULL);
+    return geteuid() == 0 ? g_strdup("/var/lib/sockerless")
+                          : g_build_filename(g_get_user_state_dir(), "sockerless", NULL);
 }
 
 char *
@@ -34,7 +35,8 @@ sl_path_program(const char *name, GError **error)
     g_autofree char *self = g_file_read_link("/proc/self/exe", error);
     g_autofree char *folder = self ? g_path_get_dirname(self) : NULL;
     g_autofree char *beside = folder ? g_build_filename(folder, name, NULL) : NULL;
-    g_autofree char *libexec = folder ? g_build_filename(folder, "..", "libexec", "sockerless", name, NULL) : NULL;
+    g_autofree char *libexec =
+        folder ? g_build_filename(folder, "..", "libexec", "sockerless", name, NULL) : NULL;
 
     if (!self)
         return NULL;

@@ -9,5 +9,6 @@ char *sl_path_data(void);
 char *sl_path_runtime(const char *data);
 /* The address of a daemon that was started without --addr. */
 char *sl_path_default_address(const char *data);
-/* The program of that name beside this one, or in ../libexec/sockerless. Errors: SL_ERROR_NOT_FOUND naming both places. */
+/* The program of that name beside this one, or in ../libexec/sockerless. Errors: SL_ERROR_NOT_FOUND naming
+ * both places. */
 char *sl_path_program(const char *name, GError **error);

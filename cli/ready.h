@@ -1,4 +1,5 @@
-/* Learns when the daemon answers: asks it for its version, through the frontend from the backend, until it gives one. */
+/* Learns when the daemon answers: asks it for its version, through the frontend from the backend, until it
+ * gives one. */
 #pragma once
 
 #include "common/error.h"

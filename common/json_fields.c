@@ -180,7 +180,8 @@ read_array(Reader *reader, const Path *path, const SlJsonField *field, const jso
 
     if (!json_is_array(json))
         return fail_at(reader, path, "must be a list");
-    array.items = g_malloc0_n(MAX(array.n, 1), field->nested_size); /* never NULL: an empty list is not null */
+    array.items =
+        g_malloc0_n(MAX(array.n, 1), field->nested_size); /* never NULL: an empty list is not null */
     for (size_t i = 0; i < array.n; i++) {
         const json_t *item = json_array_get(json, i);
         Path here = { .up = path, .index = i };

@@ -7,8 +7,9 @@
  *         { 0 },
  *     };
  *
- * Reading: keys match without regard to ASCII case (as Go's decoder, which real clients count on; an exact match wins), unknown
- * keys are ignored, null leaves the member as it is. A wrong type is SL_ERROR_INVALID and names the whole path:
+ * Reading: keys match without regard to ASCII case (as Go's decoder, which real clients count on; an exact
+ * match wins), unknown keys are ignored, null leaves the member as it is. A wrong type is SL_ERROR_INVALID
+ * and names the whole path:
  * "invalid request body: HostConfig.Memory must be an integer". On failure the struct is left cleared.
  * Writing: members in table order under the exact key.
  */
@@ -25,13 +26,13 @@ typedef enum SlJsonKind {
     SL_JSON_INT,        /* int; out of range is an error */
     SL_JSON_INT64,      /* int64_t */
     SL_JSON_DOUBLE,     /* double */
-    SL_JSON_STRV,       /* GStrv; NULL when absent or null, empty when []. A lone string is taken as one element where
-                           SL_JSON_STRING_OR_LIST is set */
+    SL_JSON_STRV,       /* GStrv; NULL when absent or null, empty when []. A lone string is taken as one
+                           element where SL_JSON_STRING_OR_LIST is set */
     SL_JSON_OBJECT,     /* a nested struct, by value, with its own table */
     SL_JSON_ARRAY,      /* SlJsonArray of structs with their own table */
-    SL_JSON_MAP,        /* json_t * object, kept whole; values all strings when SL_JSON_STRING_VALUES is set. With a nested
-                           table every value is read by it and kept in its written form; with SL_JSON_LIST_VALUES
-                           every value is a list of such */
+    SL_JSON_MAP,        /* json_t * object, kept whole; values all strings when SL_JSON_STRING_VALUES is set.
+                           With a nested table every value is read by it and kept in its written form; with
+                           SL_JSON_LIST_VALUES every value is a list of such */
     SL_JSON_ANY,        /* json_t *, whatever it is */
     SL_JSON_INT_PAIR,   /* int[2], both 0 or more: a console's height and width */
 } SlJsonKind;
@@ -45,8 +46,9 @@ typedef enum SlJsonFlags {
     SL_JSON_STRING_OR_LIST = 1 << 4, /* Cmd and Entrypoint of old clients */
     SL_JSON_READ_ONLY = 1 << 5,      /* written, never read: a client's value is ignored */
     SL_JSON_LIST_VALUES = 1 << 6,    /* of a map with a nested table */
-    SL_JSON_PRESENCE = 1 << 7,       /* a bool at .present tells whether the value was given (not null); without it
-                                        the key is written as null, or left out with SL_JSON_OMIT_EMPTY */
+    SL_JSON_PRESENCE = 1 << 7,       /* a bool at .present tells whether the value was given (not null);
+                                        without it the key is written as null, or left out with
+                                        SL_JSON_OMIT_EMPTY */
 } SlJsonFlags;
 
 typedef struct SlJsonField SlJsonField;
@@ -69,23 +71,26 @@ typedef struct SlJsonArray {
     { .key = key_, .kind = kind_, .flags = flags_, .offset = offsetof(Type, member) }
 #define SL_JSON_NESTED(Type, member, key_, fields_) \
     { .key = key_, .kind = SL_JSON_OBJECT, .offset = offsetof(Type, member), .nested = fields_ }
-#define SL_JSON_ARRAY_OF(Type, member, key_, Element, fields_, flags_)                                   \
-    { .key = key_, .kind = SL_JSON_ARRAY, .flags = flags_, .offset = offsetof(Type, member), .nested = fields_, \
-      .nested_size = sizeof(Element) }
+#define SL_JSON_ARRAY_OF(Type, member, key_, Element, fields_, flags_)                                    \
+    { .key = key_, .kind = SL_JSON_ARRAY, .flags = flags_, .offset = offsetof(Type, member),              \
+      .nested = fields_, .nested_size = sizeof(Element) }
 
 /* With SL_JSON_PRESENCE: the struct has `bool has_<member>` too. */
 #define SL_JSON_MAYBE(Type, member, key_, kind_, flags_)                                                  \
     { .key = key_, .kind = kind_, .flags = (flags_) | SL_JSON_PRESENCE, .offset = offsetof(Type, member), \
       .present = offsetof(Type, has_##member) }
 
-/* record must be zeroed or cleared, or hold defaults that it owns. context begins the message of an error, e.g. "invalid request body". */
-bool sl_json_read(const json_t *json, const SlJsonField *fields, void *record, const char *context, GError **error);
+/* record must be zeroed or cleared, or hold defaults that it owns. context begins the message of an error,
+ * e.g. "invalid request body". */
+bool sl_json_read(const json_t *json, const SlJsonField *fields, void *record, const char *context,
+                  GError **error);
 /* A new reference. */
 json_t *sl_json_write(const SlJsonField *fields, const void *record);
 /* Frees what the members own and zeroes them. */
 void sl_json_clear(const SlJsonField *fields, void *record);
 
-/* Parses text of n bytes. context as above; depth and size are bounded; duplicate keys: the last wins, as in Go. */
+/* Parses text of n bytes. context as above; depth and size are bounded; duplicate keys: the last wins, as in
+ * Go. */
 json_t *sl_json_parse(const char *text, size_t n, const char *context, GError **error);
 /* Compact text; caller frees with g_free. */
 char *sl_json_dump(const json_t *json);

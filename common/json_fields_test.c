@@ -99,7 +99,8 @@ test_errors_name_the_path(void)
         { "{\"Part\": {}}", "Part.Name is required" },
         { "{\"Part\": {\"Name\": \"\"}}", "Part.Name is required" },
         { "{\"Parts\": {}}", "Parts must be a list" },
-        { "{\"Parts\": [{\"Name\": \"a\"}, {\"Name\": \"b\", \"Size\": []}]}", "Parts[1].Size must be an integer" },
+        { "{\"Parts\": [{\"Name\": \"a\"}, {\"Name\": \"b\", \"Size\": []}]}",
+          "Parts[1].Size must be an integer" },
         { "{\"Labels\": [\"a\"]}", "Labels must be an object" },
         { "{\"Labels\": {\"a\": 1}}", "Labels.a must be a string" },
         { "{\"ByName\": {\"a\": {\"Name\": 1}}}", "ByName.a.Name must be a string" },
@@ -136,7 +137,8 @@ test_keys_match_in_any_case(void)
     g_auto(Whole) whole = { 0 };
     g_auto(Whole) both = { 0 };
 
-    g_assert_true(read_text("{\"image\":\"a\",\"MEMORY\":7,\"part\":{\"nAME\":\"p\"},\"other\":{}}", &whole, NULL));
+    g_assert_true(
+        read_text("{\"image\":\"a\",\"MEMORY\":7,\"part\":{\"nAME\":\"p\"},\"other\":{}}", &whole, NULL));
     g_assert_cmpstr(whole.image, ==, "a");
     g_assert_cmpint(whole.memory, ==, 7);
     g_assert_cmpstr(whole.part.name, ==, "p");
@@ -149,7 +151,8 @@ test_null_keeps_defaults(void)
 {
     g_auto(Whole) whole = { .image = g_strdup("default"), .memory = 5 };
 
-    g_assert_true(read_text("{\"Image\":null,\"Memory\":null,\"Init\":null,\"Made\":\"by a client\"}", &whole, NULL));
+    g_assert_true(
+        read_text("{\"Image\":null,\"Memory\":null,\"Init\":null,\"Made\":\"by a client\"}", &whole, NULL));
     g_assert_cmpstr(whole.image, ==, "default");
     g_assert_cmpint(whole.memory, ==, 5);
     g_assert_false(whole.has_init);
@@ -167,13 +170,16 @@ test_writing_tells_null_from_empty_from_absent(void)
         { "{}", "{\"Image\":\"\",\"AutoRemove\":false,\"Init\":null,\"Cmd\":null,\"Env\":[],"
                 "\"Parts\":null,\"Labels\":{}}" },
         { "{\"Init\":false,\"Cmd\":[],\"Parts\":[],\"Part\":{\"Name\":\"p\",\"Size\":1}}",
-          "{\"Image\":\"\",\"AutoRemove\":false,\"Init\":false,\"Cmd\":[],\"Env\":[],\"Part\":{\"Name\":\"p\","
+          "{\"Image\":\"\",\"AutoRemove\":false,\"Init\":false,\"Cmd\":[],\"Env\":[],\"Part\":{\"Name\":"
+          "\"p\","
           "\"Size\":1},\"Parts\":[],\"Labels\":{}}" },
         { "{\"Cmd\":\"a b\",\"Env\":[null],\"Part\":{\"Name\":\"p\"},\"Parts\":[{\"name\":\"q\",\"x\":1}],"
           "\"Labels\":{\"a\":null},\"Any\":[[1]],\"Pair\":[2,3],\"Count\":1,\"Ratio\":0.5,\"Memory\":9,"
           "\"ByName\":{\"n\":{\"NAME\":\"v\"}},\"Lists\":{\"l\":[{\"Name\":\"w\"}],\"m\":null}}",
-          "{\"Image\":\"\",\"AutoRemove\":false,\"Init\":null,\"Count\":1,\"Pair\":[2,3],\"Memory\":9,\"Ratio\":0.5,"
-          "\"Cmd\":[\"a b\"],\"Env\":[\"\"],\"Part\":{\"Name\":\"p\",\"Size\":0},\"Parts\":[{\"Name\":\"q\",\"Size\":0}],"
+          "{\"Image\":\"\",\"AutoRemove\":false,\"Init\":null,\"Count\":1,\"Pair\":[2,3],\"Memory\":9,"
+          "\"Ratio\":0.5,"
+          "\"Cmd\":[\"a "
+          "b\"],\"Env\":[\"\"],\"Part\":{\"Name\":\"p\",\"Size\":0},\"Parts\":[{\"Name\":\"q\",\"Size\":0}],"
           "\"Labels\":{\"a\":\"\"},\"Any\":[[1]],\"ByName\":{\"n\":{\"Name\":\"v\",\"Size\":0}},"
           "\"Lists\":{\"l\":[{\"Name\":\"w\",\"Size\":0}],\"m\":[]}}" },
     };
@@ -190,8 +196,9 @@ test_writing_tells_null_from_empty_from_absent(void)
 static void
 test_parse_refuses_bad_text(void)
 {
-    static const char *const bad[] = { "", "{", "{} x", "{\"a\":\"\\u0000\"}", "{\"a\":99999999999999999999}", "\xff",
-                                       "{\"a\":1,}" };
+    static const char *const bad[] = {
+        "", "{", "{} x", "{\"a\":\"\\u0000\"}", "{\"a\":99999999999999999999}", "\xff", "{\"a\":1,}"
+    };
     g_autofree char *deep = g_strnfill(10000, '[');
     g_autoptr(json_t) last = sl_json_parse("{\"a\":1,\"a\":2}", 13, "x", NULL);
     g_autoptr(json_t) brackets = sl_json_parse("\"[[\\\"[[[\"", 9, "x", NULL);
@@ -228,7 +235,8 @@ main(int argc, char **argv)
     g_test_add_func("/common/json/failure-leaves-nothing", test_failure_leaves_nothing);
     g_test_add_func("/common/json/keys-match-in-any-case", test_keys_match_in_any_case);
     g_test_add_func("/common/json/null-keeps-defaults", test_null_keeps_defaults);
-    g_test_add_func("/common/json/null-empty-and-absent-are-told-apart", test_writing_tells_null_from_empty_from_absent);
+    g_test_add_func("/common/json/null-empty-and-absent-are-told-apart",
+                    test_writing_tells_null_from_empty_from_absent);
     g_test_add_func("/common/json/parse-refuses-bad-text", test_parse_refuses_bad_text);
     g_test_add_func("/common/json/writes-bytes-that-are-not-utf8", test_writes_bytes_that_are_not_utf8);
     return g_test_run();

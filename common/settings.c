@@ -6,7 +6,8 @@
 
 enum { HELP_COLUMN = 28, HELP_WIDTH = 80 };
 
-/* Where a value comes from, as the error names it: "--addr", "SOCKERLESS_ADDR", "/etc/sockerless.conf: addr". */
+/* Where a value comes from, as the error names it: "--addr", "SOCKERLESS_ADDR", "/etc/sockerless.conf:
+ * addr". */
 typedef struct Source {
     const char *name;
     bool is_first; /* of a list: what was there before goes */
@@ -85,10 +86,12 @@ typedef struct Unit {
 static const Unit no_units[] = { { "", 1 }, { 0 } };
 static const Unit size_units[] = { { "", 1 },        { "b", 1 },        { "k", 1 << 10 },
                                    { "m", 1 << 20 }, { "g", 1 << 30 },  { "t", INT64_C(1) << 40 }, { 0 } };
-static const Unit duration_units[] = { { "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { 0 } };
+static const Unit duration_units[] = { { "", 1000 },   { "ms", 1 },      { "s", 1000 },
+                                       { "m", 60000 }, { "h", 3600000 }, { 0 } };
 
 static bool
-set_number(int64_t *value, const Source *source, const char *text, const Unit *units, const char *what, GError **error)
+set_number(int64_t *value, const Source *source, const char *text, const Unit *units, const char *what,
+           GError **error)
 {
     size_t n_digits = strspn(text + (*text == '-'), "0123456789") + (*text == '-');
     g_autofree char *digits = g_strndup(text, n_digits);
@@ -140,7 +143,8 @@ set_value(const SlSetting *setting, const Source *source, const char *text, void
     case SL_SETTING_SIZE:
         return set_number(member, source, text, size_units, "a size such as 512, 16k, 2m or 1g", error);
     case SL_SETTING_DURATION:
-        return set_number(member, source, text, duration_units, "a duration such as 500ms, 10s, 2m or 1h", error);
+        return set_number(member, source, text, duration_units, "a duration such as 500ms, 10s, 2m or 1h",
+                          error);
     case SL_SETTING_CHOICE:
         return set_choice(member, setting, source, text, error);
     }
@@ -166,7 +170,8 @@ check_keys(const SlSetting *settings, GKeyFile *file, const char *group, const c
 
     for (char **key = keys; key && *key; key++)
         if (!find_setting(settings, *key))
-            return sl_fail(error, SL_ERROR_INVALID, "%s: there is no setting \"%s\" for [%s]", path, *key, group);
+            return sl_fail(error, SL_ERROR_INVALID, "%s: there is no setting \"%s\" for [%s]", path, *key,
+                           group);
     return true;
 }
 
@@ -298,7 +303,8 @@ sl_settings_read(const SlSetting *settings, const char *group, void *config, cha
 
     if (config_file && !read_file(settings, group, config, config_file, error))
         return false;
-    if (!read_variables(settings, config, environ_, error) || !read_flags(settings, config, argv, rest, error))
+    if (!read_variables(settings, config, environ_, error) ||
+        !read_flags(settings, config, argv, rest, error))
         return false;
     if (!ret_rest && rest->len > 0)
         return sl_fail(error, SL_ERROR_INVALID, "unexpected argument \"%s\"", (char *)rest->pdata[0]);
@@ -355,7 +361,8 @@ sl_settings_help(const SlSetting *settings)
     g_autoptr(GString) text = g_string_new("Options:\n");
 
     for (; settings->name; settings++) {
-        g_autofree char *choices = settings->choices ? g_strdup_printf(" (%s)", settings->choices) : g_strdup("");
+        g_autofree char *choices =
+            settings->choices ? g_strdup_printf(" (%s)", settings->choices) : g_strdup("");
         g_autofree char *help = g_strconcat(settings->help, choices, NULL);
         g_autofree char *flag = g_strdup_printf("  --%s%s%s", settings->name, settings->value_name ? " " : "",
                                                 settings->value_name ? settings->value_name : "");

@@ -17,10 +17,15 @@ static const SlSetting table[] = {
     SL_SETTING(Config, verbose, "verbose", SL_SETTING_BOOL, NULL, "say more"),
     SL_SETTING(Config, count, "count", SL_SETTING_INT, "N", "how many"),
     SL_SETTING(Config, size, "size", SL_SETTING_SIZE, "BYTES", "how much"),
-    SL_SETTING(Config, wait, "wait", SL_SETTING_DURATION, "TIME", "how long, with a help text that is so long that it does "
+    SL_SETTING(Config, wait, "wait", SL_SETTING_DURATION, "TIME",
+               "how long, with a help text that is so long that it does "
                "not fit into one line of eighty columns and goes on in the next"),
-    { .name = "log-level", .kind = SL_SETTING_CHOICE, .offset = offsetof(Config, level), .value_name = "LEVEL",
-      .help = "what to log", .choices = "debug|info" },
+    { .name = "log-level",
+      .kind = SL_SETTING_CHOICE,
+      .offset = offsetof(Config, level),
+      .value_name = "LEVEL",
+      .help = "what to log",
+      .choices = "debug|info" },
     SL_SETTING(Config, help, "help", SL_SETTING_BOOL, NULL, "print this"),
     { 0 },
 };
@@ -34,7 +39,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Config, config_clear)
 
 /* flags and variables are separated by spaces; file is the text of one, or NULL. */
 static bool
-read_all(const char *flags, const char *variables, const char *file, Config *config, char ***ret_rest, GError **error)
+read_all(const char *flags, const char *variables, const char *file, Config *config, char ***ret_rest,
+         GError **error)
 {
     g_autofree char *line = g_strconcat("program ", flags, NULL);
     g_auto(GStrv) argv = g_strsplit(*flags ? line : "program", " ", -1);
@@ -54,13 +60,14 @@ read_all(const char *flags, const char *variables, const char *file, Config *con
 static void
 test_precedence(void)
 {
-    static const char file[] = "[sockerless]\ndata-dir=/common\ncount=1\nlog-level=info\nnot-ours=x\naddr=:1, :2\n"
-                               "[serve]\ncount=2\nsize=3k\n";
+    static const char file[] =
+        "[sockerless]\ndata-dir=/common\ncount=1\nlog-level=info\nnot-ours=x\naddr=:1, :2\n"
+        "[serve]\ncount=2\nsize=3k\n";
     g_auto(Config) config = { .data = g_strdup("/default"), .wait = 7 };
     g_autoptr(GError) error = NULL;
 
-    g_assert_true(read_all("--size=5 --addr :9 --addr unix:///a,b", "SOCKERLESS_SIZE=4 SOCKERLESS_LOG_LEVEL=debug X=y", file,
-                           &config, NULL, &error));
+    g_assert_true(read_all("--size=5 --addr :9 --addr unix:///a,b",
+                           "SOCKERLESS_SIZE=4 SOCKERLESS_LOG_LEVEL=debug X=y", file, &config, NULL, &error));
     g_assert_no_error(error);
     g_assert_cmpstr(config.data, ==, "/common");
     g_assert_cmpint(config.count, ==, 2);
@@ -126,7 +133,8 @@ test_wrong_values_are_named(void)
         { "--data-dir", "", NULL, "--data-dir: a value is missing" },
         { "--count 1x", "", NULL, "--count: \"1x\" is not a whole number" },
         { "--size -1k", "", NULL, "--size: \"-1k\" is below zero" },
-        { "--size 9999999999t", "", NULL, "--size: \"9999999999t\" is not a size such as 512, 16k, 2m or 1g" },
+        { "--size 9999999999t", "", NULL,
+          "--size: \"9999999999t\" is not a size such as 512, 16k, 2m or 1g" },
         { "--wait 3d", "", NULL, "--wait: \"3d\" is not a duration such as 500ms, 10s, 2m or 1h" },
         { "--verbose=maybe", "", NULL, "--verbose: \"maybe\" is neither true nor false" },
         { "", "SOCKERLESS_LOG_LEVEL=loud", NULL, "SOCKERLESS_LOG_LEVEL: \"loud\" is not one of debug, info" },
@@ -164,7 +172,8 @@ test_files_are_found(void)
     g_assert_cmpstr(first, ==, "/a");
     g_assert_cmpstr(second, ==, "/b");
     g_assert_cmpstr(third, ==, "/c");
-    g_assert_false(sl_settings_read(table, "serve", &config, after, variables, "/nonexistent/x.conf", NULL, &error));
+    g_assert_false(
+        sl_settings_read(table, "serve", &config, after, variables, "/nonexistent/x.conf", NULL, &error));
     g_assert_true(g_str_has_prefix(error->message, "settings file /nonexistent/x.conf: "));
 }
 

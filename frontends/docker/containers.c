@@ -30,7 +30,8 @@ container_create(SlCall *call, GError **error)
         return sl_fail(error, SL_ERROR_INVALID, "invalid JSON: got EOF while reading request body");
     return sl_call_json(call, dk_container_create_fields, &create, error) &&
            sl_normalise_create(sl_frontend_api_version(call), &create, error) &&
-           sl_forward(call, SL_FORWARD_PLAIN, query, sl_json_write(dk_container_create_fields, &create), error);
+           sl_forward(call, SL_FORWARD_PLAIN, query, sl_json_write(dk_container_create_fields, &create),
+                      error);
 }
 
 bool
@@ -48,11 +49,13 @@ container_start(SlCall *call, GError **error)
 
     if (sl_call_content_length(call) > LONGEST_EMPTY_BODY ||
         (sl_call_has_body(call) && sl_call_content_length(call) < 0))
-        return sl_fail(error, SL_ERROR_INVALID,
-                       "starting container with non-empty request body was deprecated since API v1.22 and removed in "
-                       "v1.24");
+        return sl_fail(
+            error, SL_ERROR_INVALID,
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in "
+            "v1.24");
     if (sl_call_query(call, "checkpoint") && *sl_call_query(call, "checkpoint"))
-        return sl_fail(error, SL_ERROR_UNSUPPORTED, "starting from a checkpoint is not supported by Sockerless yet");
+        return sl_fail(error, SL_ERROR_UNSUPPORTED,
+                       "starting from a checkpoint is not supported by Sockerless yet");
     return sl_forward(call, SL_FORWARD_PLAIN, query, NULL, error);
 }
 

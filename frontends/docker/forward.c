@@ -13,8 +13,8 @@ enum {
 };
 
 /*
- * A call with an end is not broken off when its client leaves or we drain: what it started goes on anyway, its answer is near,
- * and a cancel costs each call two descriptors in a poll. Streams and long answers are.
+ * A call with an end is not broken off when its client leaves or we drain: what it started goes on anyway,
+ * its answer is near, and a cancel costs each call two descriptors in a poll. Streams and long answers are.
  */
 static SlCancel *
 cancel_for(SlCall *call, SlForwardKind kind)
@@ -176,8 +176,8 @@ sl_forward(SlCall *call, SlForwardKind kind, const SlQueryField *query, json_t *
 }
 
 bool
-sl_forward_checked(SlCall *call, SlForwardKind kind, const SlQueryField *query, const SlJsonField *fields, void *record,
-                   GError **error)
+sl_forward_checked(SlCall *call, SlForwardKind kind, const SlQueryField *query, const SlJsonField *fields,
+                   void *record, GError **error)
 {
     return sl_call_json(call, fields, record, error) &&
            sl_forward(call, kind, query, sl_json_write(fields, record), error);

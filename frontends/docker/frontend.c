@@ -82,7 +82,8 @@ connect_parts(SlFrontend *frontend, GError **error)
     };
 
     if (!frontend->config->backend)
-        return sl_fail(error, SL_ERROR_INVALID, "--backend: say where the backend is, e.g. --backend http://localhost:9100");
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "--backend: say where the backend is, e.g. --backend http://localhost:9100");
     if (!sl_address_parse(frontend->config->backend, &backend, error))
         return false;
     frontend->backend = sl_address_format(&backend);

@@ -1,6 +1,6 @@
 /*
- * The Docker Engine API on top of a backend's internal API (spec/internal-api.md). Stateless: a request is normalised, forwarded, and its answer
- * handed back; streams are joined and not looked into.
+ * The Docker Engine API on top of a backend's internal API (spec/internal-api.md). Stateless: a request is
+ * normalised, forwarded, and its answer handed back; streams are joined and not looked into.
  */
 #pragma once
 
@@ -16,11 +16,14 @@ typedef struct SlFrontendConfig {
     char **allowed_hosts; /* Host headers accepted on TCP beside localhost and literal addresses */
 } SlFrontendConfig;
 
-/* Listens and serves. config must stay. Errors: SL_ERROR_INVALID naming the address, SL_ERROR_CONFLICT when one is in use. */
+/* Listens and serves. config must stay. Errors: SL_ERROR_INVALID naming the address, SL_ERROR_CONFLICT when
+ * one is in use. */
 SlFrontend *sl_frontend_open(const SlFrontendConfig *config, char **environ_, GError **error);
-/* Stops accepting, lets calls end for grace_ms, then frees. False: some did not end, and nothing was freed; the process should end. */
+/* Stops accepting, lets calls end for grace_ms, then frees. False: some did not end, and nothing was freed;
+ * the process should end. */
 bool sl_frontend_close(SlFrontend *frontend, int grace_ms);
-/* "unix:///path" or "tcp://host:port" of each listener, NULL-ended; the real port where 0 was asked. Borrowed. */
+/* "unix:///path" or "tcp://host:port" of each listener, NULL-ended; the real port where 0 was asked.
+ * Borrowed. */
 const char *const *sl_frontend_get_addresses(SlFrontend *frontend);
 
 /* ---- for the handlers ---- */
@@ -28,7 +31,8 @@ const char *const *sl_frontend_get_addresses(SlFrontend *frontend);
 SlHttpClient *sl_frontend_get_client(SlFrontend *frontend);
 SlRelay *sl_frontend_get_relay(SlFrontend *frontend);
 const char *sl_frontend_get_backend(SlFrontend *frontend);
-/* GET /version's body as the backend gave it; kept until somebody finds the backend gone. NULL when it is not known. Any thread. */
+/* GET /version's body as the backend gave it; kept until somebody finds the backend gone. NULL when it is not
+ * known. Any thread. */
 GBytes *sl_frontend_dup_version(SlFrontend *frontend);
 void sl_frontend_keep_version(SlFrontend *frontend, GBytes *version /* NULL forgets */);
 

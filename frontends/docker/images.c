@@ -59,7 +59,9 @@ image_tag(SlCall *call, GError **error)
 bool
 image_remove(SlCall *call, GError **error)
 {
-    static const SlQueryField query[] = { { "force", SL_QUERY_BOOL, 0 }, { "noprune", SL_QUERY_BOOL, 0 }, { 0 } };
+    static const SlQueryField query[] = { { "force", SL_QUERY_BOOL, 0 },
+                                          { "noprune", SL_QUERY_BOOL, 0 },
+                                          { 0 } };
 
     return sl_forward(call, SL_FORWARD_PLAIN, query, NULL, error);
 }

@@ -103,8 +103,10 @@ check_mount(int version, DkMount *mount, GError **error)
         { "tmpfs", "TmpfsOptions", mount->has_tmpfs_options },
     };
 
-    if (version < 1044 && g_strcmp0(mount->type, "bind") == 0 && mount->bind_options.read_only_force_recursive)
-        return sl_fail(error, SL_ERROR_INVALID, "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer");
+    if (version < 1044 && g_strcmp0(mount->type, "bind") == 0 &&
+        mount->bind_options.read_only_force_recursive)
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer");
     if (version < 1042)
         return true;
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++)
@@ -184,16 +186,19 @@ move_mac_address(int version, DkContainerCreate *create, GError **error)
 
         json_object_set_new(endpoints, mode, sl_json_write(dk_endpoint_settings_fields, &none));
     }
-    endpoint = version < 1044 ? json_object_iter_value(json_object_iter(endpoints)) : json_object_get(endpoints, mode);
+    endpoint = version < 1044 ? json_object_iter_value(json_object_iter(endpoints))
+                              : json_object_get(endpoints, mode);
     if (!endpoint)
-        return sl_fail(error, SL_ERROR_INVALID,
-                       "if a container-wide MAC address is supplied, HostConfig.NetworkMode must match the identity "
-                       "of a network in NetworkSettings.Networks");
+        return sl_fail(
+            error, SL_ERROR_INVALID,
+            "if a container-wide MAC address is supplied, HostConfig.NetworkMode must match the identity "
+            "of a network in NetworkSettings.Networks");
     name = json_string_value(json_object_get(endpoint, "MacAddress"));
     if (version >= 1044 && !is_empty(name) && strcmp(name, create->mac_address) != 0)
-        return sl_fail(error, SL_ERROR_INVALID,
-                       "the container-wide MAC address must match the endpoint-specific MAC address for the main "
-                       "network, or be left empty");
+        return sl_fail(
+            error, SL_ERROR_INVALID,
+            "the container-wide MAC address must match the endpoint-specific MAC address for the main "
+            "network, or be left empty");
     json_object_set_new(endpoint, "MacAddress", json_string(create->mac_address));
     return true;
 }
@@ -217,7 +222,8 @@ sl_normalise_create(int version, DkContainerCreate *create, GError **error)
     if (version < 1044) {
         create->healthcheck.start_interval = 0;
         if (json_object_size(create->networking_config.endpoints_config) > 1)
-            return sl_fail(error, SL_ERROR_INVALID, "Container cannot be created with multiple network endpoints");
+            return sl_fail(error, SL_ERROR_INVALID,
+                           "Container cannot be created with multiple network endpoints");
     }
     return move_mac_address(version, create, error);
 }

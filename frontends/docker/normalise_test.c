@@ -23,7 +23,8 @@ value_at(const json_t *json, const char *path)
     g_auto(GStrv) keys = g_strsplit(path, ".", -1);
 
     for (char **key = keys; *key && json; key++)
-        json = json_is_array(json) ? json_array_get(json, (size_t)g_ascii_strtoull(*key, NULL, 10)) : json_object_get(json, *key);
+        json = json_is_array(json) ? json_array_get(json, (size_t)g_ascii_strtoull(*key, NULL, 10))
+                                   : json_object_get(json, *key);
     return json ? sl_json_dump(json) : NULL;
 }
 
@@ -49,15 +50,16 @@ test_each_version_means_what_it_said(void)
         { 1041, "{\"HostConfig\":{\"ConsoleSize\":[1,2]}}", "HostConfig.ConsoleSize", "[0,0]" },
         { 1042, "{\"HostConfig\":{\"ConsoleSize\":[1,2]}}", "HostConfig.ConsoleSize", "[1,2]" },
         { 1042, "{\"HostConfig\":{\"Annotations\":{\"a\":\"b\"}}}", "HostConfig.Annotations", NULL },
-        { 1043, "{\"HostConfig\":{\"Annotations\":{\"a\":\"b\"}}}", "HostConfig.Annotations", "{\"a\":\"b\"}" },
+        { 1043, "{\"HostConfig\":{\"Annotations\":{\"a\":\"b\"}}}", "HostConfig.Annotations",
+          "{\"a\":\"b\"}" },
         { 1044, "{\"HostConfig\":{\"PidsLimit\":-1}}", "HostConfig.PidsLimit", "null" },
         { 1044, "{\"HostConfig\":{\"PidsLimit\":9}}", "HostConfig.PidsLimit", "9" },
         { 1043, "{\"Healthcheck\":{\"StartInterval\":5,\"Retries\":1}}", "Healthcheck", "{\"Retries\":1}" },
         { 1044, "{\"Healthcheck\":{\"StartInterval\":5}}", "Healthcheck", "{\"StartInterval\":5}" },
-        { 1043, "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"ReadOnly\":true}]}}", "HostConfig.Mounts.0.BindOptions",
-          "{\"ReadOnlyNonRecursive\":true}" },
-        { 1044, "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"ReadOnly\":true}]}}", "HostConfig.Mounts.0.BindOptions",
-          NULL },
+        { 1043, "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"ReadOnly\":true}]}}",
+          "HostConfig.Mounts.0.BindOptions", "{\"ReadOnlyNonRecursive\":true}" },
+        { 1044, "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"ReadOnly\":true}]}}",
+          "HostConfig.Mounts.0.BindOptions", NULL },
         { 1041, "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"VolumeOptions\":{}}]}}",
           "HostConfig.Mounts.0.VolumeOptions", NULL },
         { 1039, "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"BindOptions\":{\"NonRecursive\":true}}]}}",
@@ -96,11 +98,15 @@ test_what_a_version_refuses(void)
           "VolumeOptions must not be specified on mount type \"bind\"" },
         { 1044, "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"volume\",\"TmpfsOptions\":{}}]}}",
           "TmpfsOptions must not be specified on mount type \"volume\"" },
-        { 1043, "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"BindOptions\":{\"ReadOnlyForceRecursive\":true}}]}}",
+        { 1043,
+          "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"BindOptions\":{\"ReadOnlyForceRecursive\":true}}"
+          "]}}",
           "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer" },
-        { 1044, "{\"MacAddress\":\"02:00:00:00:00:01\",\"HostConfig\":{\"NetworkMode\":\"n\"},"
-                "\"NetworkingConfig\":{\"EndpointsConfig\":{\"m\":{}}}}",
-          "if a container-wide MAC address is supplied, HostConfig.NetworkMode must match the identity of a network in "
+        { 1044,
+          "{\"MacAddress\":\"02:00:00:00:00:01\",\"HostConfig\":{\"NetworkMode\":\"n\"},"
+          "\"NetworkingConfig\":{\"EndpointsConfig\":{\"m\":{}}}}",
+          "if a container-wide MAC address is supplied, HostConfig.NetworkMode must match the identity of a "
+          "network in "
           "NetworkSettings.Networks" },
     };
 

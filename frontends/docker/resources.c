@@ -13,7 +13,9 @@ network_list(SlCall *call, GError **error)
 bool
 network_inspect(SlCall *call, GError **error)
 {
-    static const SlQueryField query[] = { { "verbose", SL_QUERY_BOOL, 0 }, { "scope", SL_QUERY_TEXT, 0 }, { 0 } };
+    static const SlQueryField query[] = { { "verbose", SL_QUERY_BOOL, 0 },
+                                          { "scope", SL_QUERY_TEXT, 0 },
+                                          { 0 } };
 
     return sl_forward(call, SL_FORWARD_PLAIN, query, NULL, error);
 }

@@ -1,7 +1,8 @@
 #include "frontends/docker/frontend.h"
 #include "frontends/docker/handlers.h"
 
-/* The whole Engine API v1.44; what has no handler of its own answers 501 with its name. Anything else is 404. */
+/* The whole Engine API v1.44; what has no handler of its own answers 501 with its name. Anything else is
+ * 404. */
 const SlRoute sl_frontend_routes[] = {
     { "HEAD", "/_ping", system_ping, SL_ROUTE_FAST },
     { "GET", "/_ping", system_ping, SL_ROUTE_FAST },

@@ -73,6 +73,6 @@ system_events(SlCall *call, GError **error)
 bool
 not_supported(SlCall *call, GError **error)
 {
-    return sl_fail(error, SL_ERROR_UNSUPPORTED, "%s %s is not supported by Sockerless yet", sl_call_method(call),
-                   sl_call_path(call));
+    return sl_fail(error, SL_ERROR_UNSUPPORTED, "%s %s is not supported by Sockerless yet",
+                   sl_call_method(call), sl_call_path(call));
 }
