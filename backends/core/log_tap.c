@@ -58,7 +58,7 @@ wants(const SlLogTap *tap, SlStdStream stream)
 
 /*
  * Squeezes block[0…n), which begins at a frame, down to the frames that are wanted and wholly there. ret_used: how far it
- * looked. False: no frame where one should be.
+ * looked. False: it does not begin at a frame.
  */
 static bool
 keep_wanted(const SlLogTap *tap, uint8_t *block, size_t n, size_t *ret_used, size_t *ret_kept)
@@ -69,8 +69,11 @@ keep_wanted(const SlLogTap *tap, uint8_t *block, size_t n, size_t *ret_used, siz
         SlStdStream stream;
         uint32_t size;
 
-        if (!sl_stdcopy_get_header(block + used, &stream, &size))
-            return false;
+        if (!sl_stdcopy_get_header(block + used, &stream, &size)) {
+            if (used == 0)
+                return false;
+            break; /* what is good comes first */
+        }
         if (n - used - SL_STDCOPY_HEADER < size)
             break;
         if (wants(tap, stream)) {
