@@ -13,7 +13,8 @@ sl_guest_string(uint32_t at)
 {
     if (!at || at >= sl_guest_memory.size)
         return NULL;
-    return memchr(sl_guest_memory.data + at, 0, sl_guest_memory.size - at) ? (char *)sl_guest_memory.data + at : NULL;
+    return memchr(sl_guest_memory.data + at, 0, sl_guest_memory.size - at) ? (char *)sl_guest_memory.data + at
+                                                                           : NULL;
 }
 
 int32_t

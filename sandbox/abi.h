@@ -1,8 +1,10 @@
 /*
- * The guest's memory and the layouts of what it passes: 32-bit little-endian Linux with 64-bit times and offsets.
+ * The guest's memory and the layouts of what it passes: 32-bit little-endian Linux with 64-bit times and
+ * offsets.
  *
- * Everything the guest passes is a number; an address is good only after sl_guest_pointer() said so. Calls answer as
- * system calls do, 0 or more for success and -errno for failure: the sandbox has no other error object.
+ * Everything the guest passes is a number; an address is good only after sl_guest_pointer() said so. Calls
+ * answer as system calls do, 0 or more for success and -errno for failure: the sandbox has no other error
+ * object.
  */
 #pragma once
 

@@ -21,11 +21,31 @@ static bool
 is_privileged(uint32_t n)
 {
     static const uint16_t numbers[] = {
-        GUEST_NR_mount, GUEST_NR_umount2, GUEST_NR_pivot_root, GUEST_NR_chroot, GUEST_NR_unshare, GUEST_NR_setns,
-        GUEST_NR_reboot, GUEST_NR_swapon, GUEST_NR_swapoff, GUEST_NR_init_module, GUEST_NR_finit_module,
-        GUEST_NR_delete_module, GUEST_NR_kexec_load, GUEST_NR_acct, GUEST_NR_syslog, GUEST_NR_ptrace, GUEST_NR_bpf,
-        GUEST_NR_settimeofday_time32, GUEST_NR_clock_settime32, GUEST_NR_clock_settime64, GUEST_NR_adjtimex,
-        GUEST_NR_clock_adjtime64, GUEST_NR_vhangup, GUEST_NR_quotactl, GUEST_NR_perf_event_open,
+        GUEST_NR_mount,
+        GUEST_NR_umount2,
+        GUEST_NR_pivot_root,
+        GUEST_NR_chroot,
+        GUEST_NR_unshare,
+        GUEST_NR_setns,
+        GUEST_NR_reboot,
+        GUEST_NR_swapon,
+        GUEST_NR_swapoff,
+        GUEST_NR_init_module,
+        GUEST_NR_finit_module,
+        GUEST_NR_delete_module,
+        GUEST_NR_kexec_load,
+        GUEST_NR_acct,
+        GUEST_NR_syslog,
+        GUEST_NR_ptrace,
+        GUEST_NR_bpf,
+        GUEST_NR_settimeofday_time32,
+        GUEST_NR_clock_settime32,
+        GUEST_NR_clock_settime64,
+        GUEST_NR_adjtimex,
+        GUEST_NR_clock_adjtime64,
+        GUEST_NR_vhangup,
+        GUEST_NR_quotactl,
+        GUEST_NR_perf_event_open,
     };
 
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {

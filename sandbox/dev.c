@@ -1,6 +1,7 @@
 /*
- * /dev: the harmless devices, and terminals. The container's own terminal is /dev/pts/0, whatever number it has on
- * the host; one that the guest makes has the host's number plus one, and can be opened by who holds its other end.
+ * /dev: the harmless devices, and terminals. The container's own terminal is /dev/pts/0, whatever number it
+ * has on the host; one that the guest makes has the host's number plus one, and can be opened by who holds
+ * its other end.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,7 +18,10 @@ enum { PTS_MAJOR = 136, PTS_MAJORS = 8 };
 
 static const char *const devices[] = { "null", "zero", "full", "random", "urandom", "tty", "ptmx" };
 static const char *const links[][2] = {
-    { "fd", "/proc/self/fd" }, { "stdin", "/proc/self/fd/0" }, { "stdout", "/proc/self/fd/1" }, { "stderr", "/proc/self/fd/2" },
+    { "fd", "/proc/self/fd" },
+    { "stdin", "/proc/self/fd/0" },
+    { "stdout", "/proc/self/fd/1" },
+    { "stderr", "/proc/self/fd/2" },
 };
 
 static int terminal_fd = -1;
@@ -84,8 +88,8 @@ is_console(const char *inside)
 static bool
 dev_has(const char *inside)
 {
-    return !*inside || strcmp(inside, "/pts") == 0 || device_named(inside) || link_named(inside) || is_console(inside) ||
-           pts_named(inside) > 0;
+    return !*inside || strcmp(inside, "/pts") == 0 || device_named(inside) || link_named(inside) ||
+           is_console(inside) || pts_named(inside) > 0;
 }
 
 static bool
@@ -170,7 +174,8 @@ dev_open(const char *inside, int flags)
     char path[64];
 
     if (!*inside || strcmp(inside, "/pts") == 0)
-        return (flags & O_ACCMODE) != O_RDONLY ? -EISDIR : list_folder(*inside ? "/dev/pts" : "/dev", *inside);
+        return (flags & O_ACCMODE) != O_RDONLY ? -EISDIR
+                                               : list_folder(*inside ? "/dev/pts" : "/dev", *inside);
     if (flags & O_DIRECTORY)
         return -ENOTDIR;
     flags &= O_ACCMODE | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | O_APPEND;
@@ -221,8 +226,8 @@ sl_dev_name(int fd, char *to, size_t size)
     static const struct {
         unsigned major, minor;
         const char *name;
-    } known[] = { { 1, 3, "null" }, { 1, 5, "zero" },    { 1, 7, "full" }, { 1, 8, "random" },
-                  { 1, 9, "urandom" }, { 5, 0, "tty" }, { 5, 2, "ptmx" } };
+    } known[] = { { 1, 3, "null" },    { 1, 5, "zero" }, { 1, 7, "full" }, { 1, 8, "random" },
+                  { 1, 9, "urandom" }, { 5, 0, "tty" },  { 5, 2, "ptmx" } };
     struct stat status;
     int number;
 

@@ -1,5 +1,6 @@
 /*
- * What runs the guest's code. One engine is linked in; wasm2c's (engine_w2c.c) needs nothing beside the program itself.
+ * What runs the guest's code. One engine is linked in; wasm2c's (engine_w2c.c) needs nothing beside the
+ * program itself.
  *
  * Each call of the guest's arrives at sl_call(), with sl_guest_memory up to date.
  */
@@ -13,8 +14,8 @@ void sl_engine_start(void);
 void sl_engine_set_memory_max(uint64_t bytes);
 
 /*
- * Runs a fresh instance from its first instruction. Does not return when the guest exits. Returns a sentence when it
- * trapped, NULL when the guest left through sl_engine_exec().
+ * Runs a fresh instance from its first instruction. Does not return when the guest exits. Returns a sentence
+ * when it trapped, NULL when the guest left through sl_engine_exec().
  */
 const char *sl_engine_run(void);
 

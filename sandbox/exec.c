@@ -20,7 +20,7 @@
 
 enum {
     MAX_INTERPRETERS = 4,
-    MAX_ARGUMENTS = 65536,      /* strings in argv and envp each */
+    MAX_ARGUMENTS = 65536, /* strings in argv and envp each */
     MAX_ARGUMENT_BYTES = 2 << 20,
     HEAD_SIZE = 256,
     AUXV_PAGESZ = 6,
@@ -36,11 +36,12 @@ static const char *const applet_paths[] = {
 };
 
 /*
- * Applets that must not stand in for an image's program of that name: what starts a system or changes who one is
- * means more than the applet can do here, and a package manager's data would be ruined by another program.
+ * Applets that must not stand in for an image's program of that name: what starts a system or changes who one
+ * is means more than the applet can do here, and a package manager's data would be ruined by another program.
  */
-static const char *const not_applets[] = { "init",  "linuxrc", "login",    "su",  "sulogin", "getty",    "halt",
-                                           "reboot", "poweroff", "telinit", "rpm", "dpkg",    "dpkg-deb", "vlock" };
+static const char *const not_applets[] = { "init",  "linuxrc", "login",    "su",       "sulogin",
+                                           "getty", "halt",    "reboot",   "poweroff", "telinit",
+                                           "rpm",   "dpkg",    "dpkg-deb", "vlock" };
 
 typedef struct Program {
     char path[PATH_MAX];
@@ -117,7 +118,8 @@ is_applet_path(const char *path)
         return false;
     if (sl_path_canonical(folder, true, canonical))
         return false;
-    return is_among(canonical, applet_folders, sizeof applet_folders / sizeof *applet_folders) && is_applet(name);
+    return is_among(canonical, applet_folders, sizeof applet_folders / sizeof *applet_folders) &&
+           is_applet(name);
 }
 
 void
@@ -260,12 +262,14 @@ resolve(const char *path, char ***argv, char ret_path[PATH_MAX], SlExecFailure *
         }
         if (length >= 4 && memcmp(head, "\177ELF", 4) == 0) {
             if (!is_applet_path(ret_path))
-                return fail(failure, EACCES, 126, "%s: native programs need --runtime native or another backend", current);
+                return fail(failure, EACCES, 126,
+                            "%s: native programs need --runtime native or another backend", current);
             name_applet(*argv, ret_path);
             return true;
         }
         if (length >= 4 && memcmp(head, "\0asm", 4) == 0)
-            return fail(failure, EACCES, 126, "%s: WebAssembly programs (WASI) are not supported by this build", current);
+            return fail(failure, EACCES, 126,
+                        "%s: WebAssembly programs (WASI) are not supported by this build", current);
         return fail(failure, ENOEXEC, 126, "exec: \"%s\": exec format error", current);
     }
     return fail_open(failure, path, ELOOP);
@@ -323,7 +327,9 @@ sl_exec_load(const char *path, char **argv, char **envp, SlExecFailure *ret_fail
         path = argv[0];
         if (!strchr(path, '/')) {
             if (!*path || !search_path(path, envp, found, ret_failure))
-                return *path ? false : fail(ret_failure, ENOENT, 127, "exec: \"\": executable file not found in $PATH");
+                return *path
+                           ? false
+                           : fail(ret_failure, ENOENT, 127, "exec: \"\": executable file not found in $PATH");
             path = found;
         }
     }

@@ -82,7 +82,8 @@ sl_call_fcntl64(const uint32_t *arg)
     case F_GETFL:
         return sl_result(fcntl(fd, (int)arg[1], arg[2]));
     case F_SETFL:
-        return sl_result(fcntl(fd, F_SETFL, arg[2] & ~(uint32_t)O_ASYNC)); /* SIGIO would have no owner in the table */
+        return sl_result(
+            fcntl(fd, F_SETFL, arg[2] & ~(uint32_t)O_ASYNC)); /* SIGIO would have no owner in the table */
     case GUEST_F_GETLK64:
         return lock_file(fd, F_GETLK, arg[2]);
     case GUEST_F_SETLK64:
@@ -184,7 +185,8 @@ transfer_at(long number, const uint32_t *arg)
         return -EBADF;
     if (!bytes && arg[2])
         return -EFAULT;
-    return (int32_t)sl_blocking_call(number, (int)arg[0], (long)bytes, (long)arg[2], sl_guest_offset(arg[3], arg[4]), 0, 0);
+    return (int32_t)sl_blocking_call(number, (int)arg[0], (long)bytes, (long)arg[2],
+                                     sl_guest_offset(arg[3], arg[4]), 0, 0);
 }
 
 static int32_t
@@ -199,12 +201,36 @@ transfer_many(long number, const uint32_t *arg)
     return result ? result : (int32_t)sl_blocking_call(number, (int)arg[0], (long)iov, (long)arg[2], 0, 0, 0);
 }
 
-int32_t sl_call_read(const uint32_t *arg) { return transfer(SYS_read, arg); }
-int32_t sl_call_write(const uint32_t *arg) { return transfer(SYS_write, arg); }
-int32_t sl_call_pread64(const uint32_t *arg) { return transfer_at(SYS_pread64, arg); }
-int32_t sl_call_pwrite64(const uint32_t *arg) { return transfer_at(SYS_pwrite64, arg); }
-int32_t sl_call_readv(const uint32_t *arg) { return transfer_many(SYS_readv, arg); }
-int32_t sl_call_writev(const uint32_t *arg) { return transfer_many(SYS_writev, arg); }
+int32_t
+sl_call_read(const uint32_t *arg)
+{
+    return transfer(SYS_read, arg);
+}
+int32_t
+sl_call_write(const uint32_t *arg)
+{
+    return transfer(SYS_write, arg);
+}
+int32_t
+sl_call_pread64(const uint32_t *arg)
+{
+    return transfer_at(SYS_pread64, arg);
+}
+int32_t
+sl_call_pwrite64(const uint32_t *arg)
+{
+    return transfer_at(SYS_pwrite64, arg);
+}
+int32_t
+sl_call_readv(const uint32_t *arg)
+{
+    return transfer_many(SYS_readv, arg);
+}
+int32_t
+sl_call_writev(const uint32_t *arg)
+{
+    return transfer_many(SYS_writev, arg);
+}
 
 int32_t
 sl_call_copy_file_range(const uint32_t *arg)
@@ -244,7 +270,8 @@ sl_call_fallocate(const uint32_t *arg)
 {
     if (!sl_fd_is_guests(arg[0]))
         return -EBADF;
-    return sl_result(fallocate((int)arg[0], (int)arg[1], sl_guest_offset(arg[2], arg[3]), sl_guest_offset(arg[4], arg[5])));
+    return sl_result(fallocate((int)arg[0], (int)arg[1], sl_guest_offset(arg[2], arg[3]),
+                               sl_guest_offset(arg[4], arg[5])));
 }
 
 int32_t

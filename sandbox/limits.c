@@ -10,19 +10,20 @@
 #include "sandbox/engine.h"
 #include "sandbox/process.h"
 
-enum { N_LIMITS = 16, STACK_BYTES = 8 << 20 };
+enum { N_LIMITS = 16, STACK_BYTES = 8 << 20, HOST_FDS = 16 };
 
 static const struct {
     const char *name;
     int resource;
 } names[] = {
-    { "nofile", RLIMIT_NOFILE }, { "nproc", RLIMIT_NPROC }, { "core", RLIMIT_CORE }, { "fsize", RLIMIT_FSIZE },
-    { "stack", RLIMIT_STACK },   { "cpu", RLIMIT_CPU },     { "data", RLIMIT_DATA }, { "as", RLIMIT_AS },
+    { "nofile", RLIMIT_NOFILE }, { "nproc", RLIMIT_NPROC }, { "core", RLIMIT_CORE },
+    { "fsize", RLIMIT_FSIZE },   { "stack", RLIMIT_STACK }, { "cpu", RLIMIT_CPU },
+    { "data", RLIMIT_DATA },     { "as", RLIMIT_AS },
 };
 
 static struct rlimit limits[N_LIMITS];
 
-void
+bool
 sl_limits_start(void)
 {
     struct rlimit files, stack = { STACK_BYTES, STACK_BYTES }, none = { 0, 0 };
@@ -35,13 +36,14 @@ sl_limits_start(void)
     limits[RLIMIT_CORE] = none;
 
     /* The host's own descriptors lie above the guest's. */
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_max < SL_GUEST_FDS + HOST_FDS)
+        return false;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
     /* The guest's calls nest on this process' stack, which must end somewhere. */
     setrlimit(RLIMIT_STACK, &stack);
     setrlimit(RLIMIT_CORE, &none);
+    return true;
 }
 
 /* The kernel keeps those that mean the same for this process; memory and processes are counted here. */
@@ -93,8 +95,8 @@ sl_limits_set(const char *text)
     const char *at = text + length;
     struct rlimit limit;
 
-    if (*at++ != '=' || !parse_value(&at, &limit.rlim_cur) || *at++ != ':' || !parse_value(&at, &limit.rlim_max) || *at ||
-        limit.rlim_cur > limit.rlim_max)
+    if (*at++ != '=' || !parse_value(&at, &limit.rlim_cur) || *at++ != ':' ||
+        !parse_value(&at, &limit.rlim_max) || *at || limit.rlim_cur > limit.rlim_max)
         return false;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strlen(names[i].name) != length || strncmp(names[i].name, text, length) != 0)
@@ -128,7 +130,8 @@ sl_call_prlimit64(const uint32_t *arg)
         return -EPERM;
     if (resource >= N_LIMITS)
         return -EINVAL;
-    if (!sl_guest_optional(arg[2], sizeof limit, &wanted) || !sl_guest_optional(arg[3], sizeof limit, &before))
+    if (!sl_guest_optional(arg[2], sizeof limit, &wanted) ||
+        !sl_guest_optional(arg[3], sizeof limit, &before))
         return -EFAULT;
     if (wanted)
         memcpy(&limit, wanted, sizeof limit);

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The guest may have 256 descriptors, whatever the host has. */
-void sl_limits_start(void);
+/* The guest may have 256 descriptors; false: this process may not have so many and its own. */
+bool sl_limits_start(void);
 
 /* "NAME=SOFT:HARD", a number or "unlimited" each. Takes effect at once. */
 bool sl_limits_set(const char *text);

@@ -11,7 +11,7 @@
 #include "sandbox/paths.h"
 
 /* Rights of later kernels than the headers this builds with. */
-#define ACCESS_REFER (UINT64_C(1) << 13)
+#define ACCESS_REFER    (UINT64_C(1) << 13)
 #define ACCESS_TRUNCATE (UINT64_C(1) << 14)
 
 static const uint64_t file_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE;
@@ -38,7 +38,8 @@ allow_path(int ruleset, const char *path, uint64_t access)
 static uint64_t
 handled_access(long version)
 {
-    uint64_t access = LANDLOCK_ACCESS_FS_MAKE_SYM * 2 - 1; /* the first version's: all up to the last of them */
+    uint64_t access =
+        LANDLOCK_ACCESS_FS_MAKE_SYM * 2 - 1; /* the first version's: all up to the last of them */
 
     if (version >= 2)
         access |= ACCESS_REFER; /* without it rename and link between folders fail */
@@ -50,11 +51,12 @@ handled_access(long version)
 static void
 restrict_files(void)
 {
-    static const char *const devices[] = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
-                                           "/dev/tty",  "/dev/ptmx", "/dev/pts" };
+    static const char *const devices[] = { "/dev/null",    "/dev/zero", "/dev/full", "/dev/random",
+                                           "/dev/urandom", "/dev/tty",  "/dev/ptmx", "/dev/pts" };
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     struct landlock_ruleset_attr attributes = { .handled_access_fs = handled_access(version) };
-    uint64_t never = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK;
+    uint64_t never =
+        LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK;
     uint64_t truncate = attributes.handled_access_fs & ACCESS_TRUNCATE;
     int ruleset;
 
@@ -81,7 +83,8 @@ sl_lockdown_files(void)
 bool
 sl_lockdown_capabilities(void)
 {
-    static const int kept[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETUID, CAP_SETGID, CAP_KILL };
+    static const int kept[] = { CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID,
+                                CAP_SETUID, CAP_SETGID,       CAP_KILL };
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct data[2];
     uint32_t keep = 0;

@@ -39,8 +39,8 @@ typedef struct Options {
 } Options;
 
 /* What the supervisor reads instead of "started". */
-static _Noreturn void
-fail(const Options *options, int exit_status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static _Noreturn void fail(const Options *options, int exit_status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static _Noreturn void
 fail(const Options *options, int exit_status, const char *format, ...)
@@ -109,7 +109,8 @@ parse_options(Options *options, char **argv)
             fail(options, EXIT_USAGE, "bad option %s %s", name, *argv && *argv != name ? *argv : "");
     }
     if (!*argv || !argv[1])
-        fail(options, EXIT_USAGE, "usage: sockerless-sandbox [OPTION...] -- PROGRAM [ARGUMENT...] | --applets");
+        fail(options, EXIT_USAGE,
+             "usage: sockerless-sandbox [OPTION...] -- PROGRAM [ARGUMENT...] | --applets");
     options->argv = argv + 1;
 }
 
@@ -187,7 +188,8 @@ confine(const Options *options)
     sl_engine_start();
     sl_lockdown_files();
     if (!sl_users_start(&options->user) || !sl_lockdown_capabilities())
-        fail(options, 126, "cannot run as user %u:%u: %s", options->user.uid, options->user.gid, strerror(errno));
+        fail(options, 126, "cannot run as user %u:%u: %s", options->user.uid, options->user.gid,
+             strerror(errno));
     sl_users_publish(sl_process_self());
     if (!sl_lockdown_calls())
         fail(options, 126, "cannot filter system calls: %s", strerror(errno));
@@ -204,8 +206,9 @@ main(int argc, char **argv)
     SlExecFailure failure;
     const char *trap;
 
-    sl_limits_start();
     parse_options(&options, argv);
+    if (!sl_limits_start())
+        fail(&options, EXIT_USAGE, "too few descriptors allowed (RLIMIT_NOFILE)");
     keep_descriptors(&options);
     if (!sl_table_open(options.table_fd))
         fail(&options, EXIT_USAGE, "the process table is not one of ours");
@@ -225,7 +228,8 @@ main(int argc, char **argv)
     if (options.status_fd >= 0)
         close(options.status_fd);
     sl_signals_hold();
-    while (!(trap = sl_engine_run())) { }
+    while (!(trap = sl_engine_run())) {
+    }
     dprintf(STDERR_FILENO, "sockerless-sandbox: %s: %s\n", sl_exec_path(), trap);
     _exit(EXIT_TRAP);
 }

@@ -73,7 +73,8 @@ sl_call_fstatat64(const uint32_t *arg)
     result = sl_path_absolute((int32_t)arg[0], path, absolute);
     if (result)
         return result;
-    fd = sl_path_open(absolute, O_PATH | O_CLOEXEC | (arg[3] & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0), 0, &place);
+    fd = sl_path_open(absolute, O_PATH | O_CLOEXEC | (arg[3] & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0), 0,
+                      &place);
     if (fd == SL_IN_TREE) {
         char text[PATH_MAX];
 
@@ -154,7 +155,9 @@ sl_call_statfs64(const uint32_t *arg)
 
         if (!to)
             return -EFAULT;
-        *to = (GuestStatfs){ .type = 0x9fa0, .block_size = 4096, .name_length = NAME_MAX, .fragment_size = 4096 };
+        *to = (GuestStatfs){
+            .type = 0x9fa0, .block_size = 4096, .name_length = NAME_MAX, .fragment_size = 4096
+        };
         return 0;
     }
     if (fd < 0)
@@ -177,7 +180,8 @@ check_access(const uint32_t *arg, int flags)
 
     if (result)
         return result;
-    fd = sl_path_open(absolute, O_PATH | O_CLOEXEC | (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0), 0, &place);
+    fd = sl_path_open(absolute, O_PATH | O_CLOEXEC | (flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0), 0,
+                      &place);
     if (fd == SL_IN_TREE) {
         result = place.tree->stat(place.inside, &status);
         if (!result && S_ISREG(status.st_mode) && arg[2] & (W_OK | X_OK))
@@ -225,7 +229,8 @@ sl_call_fchmodat(const uint32_t *arg)
     return result;
 }
 
-/* Where nothing can be enforced, a change of owner is accepted as package managers and tar expect, and not kept. */
+/* Where nothing can be enforced, a change of owner is accepted as package managers and tar expect, and not
+ * kept. */
 static int32_t
 change_owner(int fd, uint32_t uid, uint32_t gid)
 {

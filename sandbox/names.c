@@ -121,8 +121,8 @@ sl_call_symlinkat(const uint32_t *arg)
 }
 
 static int32_t
-with_two(const uint32_t *arg, uint32_t to_dirfd, uint32_t to_path, long (*act)(const Entry *, const Entry *, uint32_t),
-         uint32_t flags)
+with_two(const uint32_t *arg, uint32_t to_dirfd, uint32_t to_path,
+         long (*act)(const Entry *, const Entry *, uint32_t), uint32_t flags)
 {
     Entry from, to;
     int32_t result = entry_open(arg[0], arg[1], &from);

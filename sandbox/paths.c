@@ -15,7 +15,8 @@
 enum { MAX_LINKS = 40, MAX_TRIES = 4 };
 
 static int root_fd = -1;
-static char root_path[PATH_MAX]; /* as the kernel names it: only to strip it from what the kernel says elsewhere */
+static char
+    root_path[PATH_MAX]; /* as the kernel names it: only to strip it from what the kernel says elsewhere */
 static char cwd[PATH_MAX] = "/";
 
 static const SlTree *const trees[] = { &sl_dev_tree, &sl_proc_tree };
@@ -63,7 +64,8 @@ static int
 open_beneath(const char *absolute, int flags, uint32_t mode)
 {
     struct open_how how = {
-        .flags = (unsigned)flags & ~(unsigned)0100000, /* O_LARGEFILE: openat2 refuses what it does not know */
+        .flags =
+            (unsigned)flags & ~(unsigned)0100000, /* O_LARGEFILE: openat2 refuses what it does not know */
         .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
@@ -85,7 +87,8 @@ has_dots(const char *path)
             continue;
         if (path[1] == '/')
             return true;
-        if (path[1] == '.' && (!path[2] || path[2] == '/' || (path[2] == '.' && (!path[3] || path[3] == '/'))))
+        if (path[1] == '.' &&
+            (!path[2] || path[2] == '/' || (path[2] == '.' && (!path[3] || path[3] == '/'))))
             return true;
     }
     return false;
@@ -324,7 +327,8 @@ sl_path_of_file(int fd, char ret[PATH_MAX])
         strncpy(ret, "/", PATH_MAX);
         return true;
     }
-    /* The kernel's word for it may be wrong here (another mount, renamed meanwhile): look whether it is that file. */
+    /* The kernel's word for it may be wrong here (another mount, renamed meanwhile): look whether it is that
+     * file. */
     check = open_beneath(text + prefix, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     if (check < 0)
         return false;

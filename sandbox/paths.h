@@ -1,7 +1,7 @@
 /*
- * The guest's names. Every lookup of a file goes through openat2() beneath the root's descriptor without following
- * symlinks; a path that has symlinks or ".." is made canonical first, step by step, with the guest's own rules.
- * So no path leads out of the root, whoever renames what meanwhile.
+ * The guest's names. Every lookup of a file goes through openat2() beneath the root's descriptor without
+ * following symlinks; a path that has symlinks or ".." is made canonical first, step by step, with the
+ * guest's own rules. So no path leads out of the root, whoever renames what meanwhile.
  *
  * /dev and /proc are trees of our own (SlTree), laid over the root like mounts.
  */
@@ -50,12 +50,13 @@ int sl_path_absolute(int32_t dirfd, const char *path, char ret[PATH_MAX]);
 int sl_path_canonical(const char *absolute, bool follow_last, char ret[PATH_MAX]);
 
 /*
- * Opens for the host: a descriptor, perhaps above the guest's; -errno; or SL_IN_TREE and *ret_place. flags are
- * Linux', O_CLOEXEC is the caller's business.
+ * Opens for the host: a descriptor, perhaps above the guest's; -errno; or SL_IN_TREE and *ret_place. flags
+ * are Linux', O_CLOEXEC is the caller's business.
  */
 int sl_path_open(const char *absolute, int flags, uint32_t mode, SlPlace *ret_place);
 
-/* The folder that holds the last name, O_PATH, and that name; for making, removing and renaming. -EBUSY at a tree. */
+/* The folder that holds the last name, O_PATH, and that name; for making, removing and renaming. -EBUSY at a
+ * tree. */
 int sl_path_open_parent(const char *absolute, char ret_name[NAME_MAX + 1]);
 
 /* The guest path of an open folder, or -errno. */

@@ -68,7 +68,8 @@ do_select(const uint32_t *arg, bool is_64)
     }
     sixth.mask = set_mask;
     sixth.size = MASK_BYTES;
-    return (int32_t)sl_blocking_call(SYS_pselect6, n, (long)sets[0], (long)sets[1], (long)sets[2], (long)timeout, (long)&sixth);
+    return (int32_t)sl_blocking_call(SYS_pselect6, n, (long)sets[0], (long)sets[1], (long)sets[2],
+                                     (long)timeout, (long)&sixth);
 }
 
 int32_t
@@ -101,7 +102,8 @@ do_poll(const uint32_t *arg, bool is_64)
         if (fds[i].fd >= SL_GUEST_FDS)
             return -EINVAL; /* one of the host's */
     }
-    return (int32_t)sl_blocking_call(SYS_ppoll, (long)fds, (long)arg[1], (long)timeout, (long)set_mask, MASK_BYTES, 0);
+    return (int32_t)sl_blocking_call(SYS_ppoll, (long)fds, (long)arg[1], (long)timeout, (long)set_mask,
+                                     MASK_BYTES, 0);
 }
 
 int32_t

@@ -1,6 +1,6 @@
 /*
- * /proc: what ps, top, free, df, mount and their like read, for the container's processes only. A file is written
- * when it is opened; nothing in it comes from the host's own /proc.
+ * /proc: what ps, top, free, df, mount and their like read, for the container's processes only. A file is
+ * written when it is opened; nothing in it comes from the host's own /proc.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,27 +31,39 @@ typedef struct Entry {
 } Entry;
 
 static const Entry root_entries[] = {
-    { "cpuinfo", KIND_FILE, sl_proc_cpuinfo },         { "filesystems", KIND_FILE, sl_proc_filesystems },
-    { "loadavg", KIND_FILE, sl_proc_loadavg },         { "meminfo", KIND_FILE, sl_proc_meminfo },
-    { "mounts", KIND_LINK, NULL },                     { "self", KIND_LINK, NULL },
-    { "stat", KIND_FILE, sl_proc_stat },               { "sys", KIND_FOLDER, NULL },
-    { "uptime", KIND_FILE, sl_proc_uptime },           { "version", KIND_FILE, sl_proc_version },
+    { "cpuinfo", KIND_FILE, sl_proc_cpuinfo },
+    { "filesystems", KIND_FILE, sl_proc_filesystems },
+    { "loadavg", KIND_FILE, sl_proc_loadavg },
+    { "meminfo", KIND_FILE, sl_proc_meminfo },
+    { "mounts", KIND_LINK, NULL },
+    { "self", KIND_LINK, NULL },
+    { "stat", KIND_FILE, sl_proc_stat },
+    { "sys", KIND_FOLDER, NULL },
+    { "uptime", KIND_FILE, sl_proc_uptime },
+    { "version", KIND_FILE, sl_proc_version },
 };
 
 static const Entry process_entries[] = {
-    { "cmdline", KIND_FILE, sl_proc_pid_cmdline }, { "comm", KIND_FILE, sl_proc_pid_comm },
-    { "cwd", KIND_LINK, NULL },                    { "exe", KIND_LINK, NULL },
-    { "fd", KIND_FOLDER, NULL },                   { "mountinfo", KIND_FILE, sl_proc_pid_mountinfo },
-    { "mounts", KIND_FILE, sl_proc_pid_mounts },   { "root", KIND_LINK, NULL },
-    { "stat", KIND_FILE, sl_proc_pid_stat },       { "statm", KIND_FILE, sl_proc_pid_statm },
+    { "cmdline", KIND_FILE, sl_proc_pid_cmdline },
+    { "comm", KIND_FILE, sl_proc_pid_comm },
+    { "cwd", KIND_LINK, NULL },
+    { "exe", KIND_LINK, NULL },
+    { "fd", KIND_FOLDER, NULL },
+    { "mountinfo", KIND_FILE, sl_proc_pid_mountinfo },
+    { "mounts", KIND_FILE, sl_proc_pid_mounts },
+    { "root", KIND_LINK, NULL },
+    { "stat", KIND_FILE, sl_proc_pid_stat },
+    { "statm", KIND_FILE, sl_proc_pid_statm },
     { "status", KIND_FILE, sl_proc_pid_status },
 };
 
 static const Entry sys_entries[] = { { "kernel", KIND_FOLDER, NULL } };
 
 static const Entry kernel_entries[] = {
-    { "hostname", KIND_FILE, sl_proc_hostname },   { "osrelease", KIND_FILE, sl_proc_osrelease },
-    { "ostype", KIND_FILE, sl_proc_ostype },       { "pid_max", KIND_FILE, sl_proc_pid_max },
+    { "hostname", KIND_FILE, sl_proc_hostname },
+    { "osrelease", KIND_FILE, sl_proc_osrelease },
+    { "ostype", KIND_FILE, sl_proc_ostype },
+    { "pid_max", KIND_FILE, sl_proc_pid_max },
 };
 
 #define N(entries) (sizeof(entries) / sizeof *(entries))
@@ -93,7 +105,8 @@ leading_number(const char *text, const char **ret_rest)
 static bool
 is_hidden(const Entry *entry, const SlSandboxProcess *process)
 {
-    bool is_private = strcmp(entry->name, "cwd") == 0 || strcmp(entry->name, "exe") == 0 || strcmp(entry->name, "fd") == 0;
+    bool is_private =
+        strcmp(entry->name, "cwd") == 0 || strcmp(entry->name, "exe") == 0 || strcmp(entry->name, "fd") == 0;
 
     return is_private && process != sl_process_self();
 }
@@ -116,11 +129,14 @@ find_in_process(const char *rest, int32_t pid)
     if (!process)
         return (Found){ .kind = KIND_NONE };
     if (!*rest)
-        return (Found){ .kind = KIND_FOLDER, .process = process, .inside = process_entries, .n_inside = N(process_entries) };
+        return (Found){
+            .kind = KIND_FOLDER, .process = process, .inside = process_entries, .n_inside = N(process_entries)
+        };
     if (strncmp(rest, "/fd/", 4) != 0)
         return found_entry(entry_named(process_entries, N(process_entries), rest + 1), process);
     fd = leading_number(rest + 4, &end);
-    if (process != sl_process_self() || fd < 0 || *end || !sl_fd_is_guests((uint32_t)fd) || fcntl(fd, F_GETFD) < 0)
+    if (process != sl_process_self() || fd < 0 || *end || !sl_fd_is_guests((uint32_t)fd) ||
+        fcntl(fd, F_GETFD) < 0)
         return (Found){ .kind = KIND_NONE };
     return (Found){ .kind = KIND_DESCRIPTOR, .process = process, .fd = fd };
 }

@@ -61,7 +61,8 @@ uptime_s(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* CPU time of any process of ours, user and system together: the kernel's clock of a process needs no right. */
+/* CPU time of any process of ours, user and system together: the kernel's clock of a process needs no right.
+ */
 static int64_t
 cpu_ticks(const SlSandboxProcess *process)
 {
@@ -188,7 +189,8 @@ sl_proc_pid_max(SlText *to, const SlSandboxProcess *process)
 
 /* ---- one process ---- */
 
-/* Z: ended, not yet waited for. The kernel says no more without its own /proc: others sleep as far as we know. */
+/* Z: ended, not yet waited for. The kernel says no more without its own /proc: others sleep as far as we
+ * know. */
 static char
 state(const SlSandboxProcess *process)
 {
@@ -223,7 +225,8 @@ put_comm(SlText *to, const SlSandboxProcess *process)
 void
 sl_proc_pid_cmdline(SlText *to, const SlSandboxProcess *process)
 {
-    uint32_t length = process->command_len < SL_SANDBOX_COMMAND_MAX ? process->command_len : SL_SANDBOX_COMMAND_MAX;
+    uint32_t length =
+        process->command_len < SL_SANDBOX_COMMAND_MAX ? process->command_len : SL_SANDBOX_COMMAND_MAX;
 
     memcpy(to->bytes, process->command, length);
     to->length = length;
@@ -247,8 +250,8 @@ void
 sl_proc_pid_mountinfo(SlText *to, const SlSandboxProcess *process)
 {
     for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++)
-        put(to, "%zu %d 0:%zu / %s %s - %s %s rw\n", i + 20, i ? 20 : 1, i + 20, mounts[i].folder, mounts[i].options,
-            mounts[i].type, mounts[i].device);
+        put(to, "%zu %d 0:%zu / %s %s - %s %s rw\n", i + 20, i ? 20 : 1, i + 20, mounts[i].folder,
+            mounts[i].options, mounts[i].type, mounts[i].device);
 }
 
 void
@@ -260,9 +263,12 @@ sl_proc_pid_stat(SlText *to, const SlSandboxProcess *process)
 
     put(to, "%d (", process->pid);
     put_comm(to, process);
-    put(to, ") %c %d %d %d %d %d 0 0 0 0 0 %lld 0 0 0 ", state(process), sl_process_parent(process), process->group,
-        process->session, has_terminal ? PTS_0 : 0, has_terminal ? process->group : -1, (long long)cpu_ticks(process));
-    put(to, "20 %d 1 0 %lld %lu %lu 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+    put(to, ") %c %d %d %d %d %d 0 0 0 0 0 %lld 0 0 0 ", state(process), sl_process_parent(process),
+        process->group, process->session, has_terminal ? PTS_0 : 0, has_terminal ? process->group : -1,
+        (long long)cpu_ticks(process));
+    put(to,
+        "20 %d 1 0 %lld %lu %lu 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 "
+        "0\n",
         getpriority(PRIO_PROCESS, (id_t)atomic_load(&process->host_pid)),
         (long long)((process->started_ms - boot_ms) / (1000 / TICKS)), memory_kb * 1024, memory_kb / PAGE_KB);
 }
@@ -291,7 +297,8 @@ sl_proc_pid_status(SlText *to, const SlSandboxProcess *process)
         if (states[i].letter == letter)
             put(to, "\nState:\t%s\n", states[i].words);
     }
-    put(to, "Tgid:\t%d\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", process->pid, process->pid, sl_process_parent(process));
+    put(to, "Tgid:\t%d\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", process->pid, process->pid,
+        sl_process_parent(process));
     put(to, "Uid:\t%u\t%u\t%u\t%u\n", process->uid, process->uid, process->uid, process->uid);
     put(to, "Gid:\t%u\t%u\t%u\t%u\n", process->gid, process->gid, process->gid, process->gid);
     put(to, "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\nThreads:\t1\n", memory_kb, memory_kb);
@@ -299,7 +306,8 @@ sl_proc_pid_status(SlText *to, const SlSandboxProcess *process)
         uint64_t ignored, handled;
 
         sl_signals_masks(&ignored, &handled);
-        put(to, "SigIgn:\t%016llx\nSigCgt:\t%016llx\n", (unsigned long long)ignored, (unsigned long long)handled);
+        put(to, "SigIgn:\t%016llx\nSigCgt:\t%016llx\n", (unsigned long long)ignored,
+            (unsigned long long)handled);
     }
     put(to, "NoNewPrivs:\t1\nSeccomp:\t2\n");
 }

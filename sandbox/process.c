@@ -101,7 +101,8 @@ child_forget(pid_t host_pid, bool has_ended)
     SlSandboxProcess *child = sl_table_find_host(host_pid);
     int32_t pid = child ? child->pid : 0;
 
-    /* The number is free for others only now, and a reuse within this moment would need the whole pid space. */
+    /* The number is free for others only now, and a reuse within this moment would need the whole pid space.
+     */
     if (child && has_ended)
         atomic_store(&child->host_pid, 0);
     return pid;
@@ -125,7 +126,8 @@ sl_call_wait4(const uint32_t *arg)
     void *to_status, *to_usage;
     int status = 0;
 
-    if (!sl_guest_optional(arg[1], 4, &to_status) || !sl_guest_optional(arg[3], sizeof(GuestUsage), &to_usage))
+    if (!sl_guest_optional(arg[1], 4, &to_status) ||
+        !sl_guest_optional(arg[3], sizeof(GuestUsage), &to_usage))
         return -EFAULT;
     if (target == 0 && wanted != 0)
         return -ECHILD;
@@ -283,7 +285,8 @@ sl_call_getpriority(const uint32_t *arg)
     return 20 - getpriority(PRIO_PROCESS, (id_t)atomic_load(&process->host_pid)); /* as the raw system call */
 }
 
-/* Names, death signals and the like have no effect that a guest could see; none may reach the host's process. */
+/* Names, death signals and the like have no effect that a guest could see; none may reach the host's process.
+ */
 int32_t
 sl_call_prctl(const uint32_t *arg)
 {

@@ -13,31 +13,35 @@
 
 #include "sandbox/lockdown.h"
 
+/* clang-format off */
 static const uint16_t allowed[] = {
     /* descriptors */
-    SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_openat2, SYS_open, SYS_openat, SYS_close,
-    SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_flock, SYS_pipe, SYS_pipe2, SYS_lseek, SYS_getdents64, SYS_ftruncate, SYS_fallocate,
-    SYS_fsync, SYS_fdatasync, SYS_syncfs, SYS_memfd_create, SYS_pselect6, SYS_ppoll, SYS_poll,
+    SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_openat2, SYS_open,
+    SYS_openat, SYS_close, SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_flock, SYS_pipe, SYS_pipe2,
+    SYS_lseek, SYS_getdents64, SYS_ftruncate, SYS_fallocate, SYS_fsync, SYS_fdatasync, SYS_syncfs,
+    SYS_memfd_create, SYS_pselect6, SYS_ppoll, SYS_poll,
     /* names and metadata */
-    SYS_stat, SYS_fstat, SYS_lstat, SYS_newfstatat, SYS_fstatfs, SYS_readlink, SYS_readlinkat, SYS_mkdirat, SYS_mknodat,
-    SYS_unlinkat, SYS_symlinkat, SYS_linkat, SYS_renameat2, SYS_faccessat2, SYS_chmod, SYS_fchmod, SYS_fchownat,
-    SYS_utimensat, SYS_umask,
+    SYS_stat, SYS_fstat, SYS_lstat, SYS_newfstatat, SYS_fstatfs, SYS_readlink, SYS_readlinkat, SYS_mkdirat,
+    SYS_mknodat, SYS_unlinkat, SYS_symlinkat, SYS_linkat, SYS_renameat2, SYS_faccessat2, SYS_chmod,
+    SYS_fchmod, SYS_fchownat, SYS_utimensat, SYS_umask,
     /* processes */
-    SYS_fork, SYS_exit, SYS_exit_group, SYS_wait4, SYS_getpid, SYS_gettid, SYS_getppid, SYS_setpgid, SYS_getpgid,
-    SYS_setsid, SYS_getrusage, SYS_times, SYS_setpriority, SYS_getpriority, SYS_set_tid_address, SYS_pidfd_open,
-    SYS_sched_getaffinity, SYS_sched_yield, SYS_setrlimit, SYS_prlimit64, SYS_sysinfo, SYS_getrandom, SYS_futex,
+    SYS_fork, SYS_exit, SYS_exit_group, SYS_wait4, SYS_getpid, SYS_gettid, SYS_getppid, SYS_setpgid,
+    SYS_getpgid, SYS_setsid, SYS_getrusage, SYS_times, SYS_setpriority, SYS_getpriority,
+    SYS_set_tid_address, SYS_pidfd_open, SYS_sched_getaffinity, SYS_sched_yield, SYS_setrlimit,
+    SYS_prlimit64, SYS_sysinfo, SYS_getrandom, SYS_futex,
     /* signals and time */
     SYS_kill, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_rt_sigpending, SYS_rt_sigsuspend,
     SYS_sigaltstack, SYS_restart_syscall, SYS_getitimer, SYS_setitimer, SYS_nanosleep, SYS_clock_nanosleep,
     SYS_clock_gettime, SYS_clock_getres, SYS_gettimeofday,
     /* users */
-    SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getresuid, SYS_getresgid, SYS_setresuid, SYS_setresgid,
-    SYS_getgroups, SYS_setgroups,
+    SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getresuid, SYS_getresgid, SYS_setresuid,
+    SYS_setresgid, SYS_getgroups, SYS_setgroups,
     /* socket pairs */
     SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_getsockopt, SYS_shutdown,
     /* memory */
     SYS_munmap, SYS_brk, SYS_madvise, SYS_mremap,
 };
+/* clang-format on */
 
 enum {
     N_ALLOWED = sizeof allowed / sizeof *allowed,
@@ -75,7 +79,8 @@ load(Program *program, size_t offset)
     add(program, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offset);
 }
 
-/* A call allowed only while argument i has none of bits; the accumulator holds the number before and is lost after. */
+/* A call allowed only while argument i has none of bits; the accumulator holds the number before and is lost
+ * after. */
 static void
 allow_without_bits(Program *program, uint32_t number, int i, uint32_t bits)
 {
@@ -98,8 +103,8 @@ allow_by_argument(Program *program, uint32_t number, int i, uint32_t value, bool
 }
 
 /*
- * The number is in one of the ranges, looked for in halves: the kernel runs the filter for every number there is when
- * it is installed, and a list of a hundred comparisons took longer than all the rest of the lockdown.
+ * The number is in one of the ranges, looked for in halves: the kernel runs the filter for every number there
+ * is when it is installed, and a list of a hundred comparisons took longer than all the rest of the lockdown.
  */
 static bool
 allow_ranges(Program *program, const Range *ranges, int n)

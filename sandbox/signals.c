@@ -27,8 +27,8 @@ static bool discards_children;               /* SA_NOCLDWAIT */
 static sigset_t held;
 
 /*
- * The handler moves a thread that stands anywhere between the test and the end of the system call's instruction to
- * the exit: then the call has not begun, or the kernel is about to start it again.
+ * The handler moves a thread that stands anywhere between the test and the end of the system call's
+ * instruction to the exit: then the call has not begun, or the kernel is about to start it again.
  */
 #ifdef __x86_64__
 __asm__(".text\n"
@@ -97,7 +97,8 @@ apply(int number, uint32_t flags)
     struct sigaction action = { .sa_flags = (int)(flags & (SA_RESTART | SA_NOCLDSTOP)) };
 
     if (number == SIGCHLD && disposition[number] != SL_SIGNAL_HANDLED && sl_signals_ignore_children()) {
-        /* Were the kernel to reap, the table would keep numbers that belong to nobody or, later, to somebody else. */
+        /* Were the kernel to reap, the table would keep numbers that belong to nobody or, later, to somebody
+         * else. */
         action.sa_handler = on_ignored_child;
         action.sa_flags = SA_RESTART | SA_NOCLDSTOP;
     } else if (disposition[number] == SL_SIGNAL_HANDLED) {
@@ -115,7 +116,8 @@ static void
 apply_defaults(void)
 {
     for (int number = 1; number <= MAX_SIGNAL; number++) {
-        if (!is_engines(number) && number != SIGKILL && number != SIGSTOP && disposition[number] == SL_SIGNAL_DEFAULT)
+        if (!is_engines(number) && number != SIGKILL && number != SIGSTOP &&
+            disposition[number] == SL_SIGNAL_DEFAULT)
             apply(number, 0);
     }
 }
@@ -324,7 +326,8 @@ send(SlSandboxProcess *target, int number)
     return sl_result(kill(host_pid, number));
 }
 
-/* group 0: everybody but the first process and the caller, as kill(-1) wants it. The caller comes last: it may die. */
+/* group 0: everybody but the first process and the caller, as kill(-1) wants it. The caller comes last: it
+ * may die. */
 static int32_t
 send_to_group(int32_t group, int number)
 {

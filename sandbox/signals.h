@@ -1,6 +1,6 @@
 /*
- * Signals. The guest's handlers run in the guest (guest/signals.c); here are the kernel's dispositions, and the bit
- * that tells the guest.
+ * Signals. The guest's handlers run in the guest (guest/signals.c); here are the kernel's dispositions, and
+ * the bit that tells the guest.
  */
 #pragma once
 
@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * A system call that can block. Answers SL_RESTART at once when a signal waits for the guest's handler: also when it
- * comes between that test and the kernel, or when the kernel is about to restart the call.
+ * A system call that can block. Answers SL_RESTART at once when a signal waits for the guest's handler: also
+ * when it comes between that test and the kernel, or when the kernel is about to restart the call.
  */
 long sl_blocking_call(long number, long a, long b, long c, long d, long e, long f);
 

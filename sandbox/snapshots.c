@@ -44,8 +44,14 @@ sl_tree_stat(struct stat *ret_stat, mode_t mode, const char *path)
 
     clock_gettime(CLOCK_REALTIME, &now);
     *ret_stat = (struct stat){
-        .st_dev = 2, .st_ino = path_inode(path), .st_mode = mode, .st_nlink = S_ISDIR(mode) ? 2 : 1, .st_blksize = 4096,
-        .st_atim = now, .st_mtim = now, .st_ctim = now,
+        .st_dev = 2,
+        .st_ino = path_inode(path),
+        .st_mode = mode,
+        .st_nlink = S_ISDIR(mode) ? 2 : 1,
+        .st_blksize = 4096,
+        .st_atim = now,
+        .st_mtim = now,
+        .st_ctim = now,
     };
 }
 

@@ -1,7 +1,7 @@
 /*
- * Sockets. A container has no network yet: networks will come as unix sockets in a folder per network (DESIGN §6a),
- * and this file is where AF_INET will meet them. Until then only socket pairs exist, and nothing of the host, its
- * loopback included, can be reached.
+ * Sockets. A container has no network yet: networks will come as unix sockets in a folder per network (DESIGN
+ * §6a), and this is where AF_INET will meet them. Until then only socket pairs exist, and nothing of the
+ * host, its loopback included, can be reached.
  */
 #include <string.h>
 #include <sys/socket.h>
@@ -20,7 +20,9 @@ typedef struct GuestMessage {
 int32_t
 sl_call_socket(const uint32_t *arg)
 {
-    return arg[0] == AF_INET || arg[0] == AF_INET6 || arg[0] == AF_NETLINK || arg[0] == AF_UNIX ? -EACCES : -EAFNOSUPPORT;
+    return arg[0] == AF_INET || arg[0] == AF_INET6 || arg[0] == AF_NETLINK || arg[0] == AF_UNIX
+               ? -EACCES
+               : -EAFNOSUPPORT;
 }
 
 int32_t
@@ -51,14 +53,46 @@ no_address(const uint32_t *arg)
     return sl_fd_is_guests(arg[0]) ? -EOPNOTSUPP : -EBADF;
 }
 
-int32_t sl_call_bind(const uint32_t *arg) { return no_address(arg); }
-int32_t sl_call_connect(const uint32_t *arg) { return no_address(arg); }
-int32_t sl_call_listen(const uint32_t *arg) { return no_address(arg); }
-int32_t sl_call_accept(const uint32_t *arg) { return no_address(arg); }
-int32_t sl_call_accept4(const uint32_t *arg) { return no_address(arg); }
-int32_t sl_call_getsockname(const uint32_t *arg) { return no_address(arg); }
-int32_t sl_call_getpeername(const uint32_t *arg) { return no_address(arg); }
-int32_t sl_call_setsockopt(const uint32_t *arg) { return no_address(arg); }
+int32_t
+sl_call_bind(const uint32_t *arg)
+{
+    return no_address(arg);
+}
+int32_t
+sl_call_connect(const uint32_t *arg)
+{
+    return no_address(arg);
+}
+int32_t
+sl_call_listen(const uint32_t *arg)
+{
+    return no_address(arg);
+}
+int32_t
+sl_call_accept(const uint32_t *arg)
+{
+    return no_address(arg);
+}
+int32_t
+sl_call_accept4(const uint32_t *arg)
+{
+    return no_address(arg);
+}
+int32_t
+sl_call_getsockname(const uint32_t *arg)
+{
+    return no_address(arg);
+}
+int32_t
+sl_call_getpeername(const uint32_t *arg)
+{
+    return no_address(arg);
+}
+int32_t
+sl_call_setsockopt(const uint32_t *arg)
+{
+    return no_address(arg);
+}
 
 int32_t
 sl_call_getsockopt(const uint32_t *arg)
@@ -108,7 +142,8 @@ sl_call_recvfrom(const uint32_t *arg)
         return -EFAULT;
     if (length)
         memset(length, 0, 4);
-    return (int32_t)sl_blocking_call(SYS_recvfrom, (int)arg[0], (long)bytes, (long)arg[2], (long)arg[3], 0, 0);
+    return (int32_t)sl_blocking_call(SYS_recvfrom, (int)arg[0], (long)bytes, (long)arg[2], (long)arg[3], 0,
+                                     0);
 }
 
 /* Control messages would pass descriptors and credentials, which are the host's: there are none. */

@@ -47,7 +47,8 @@ sl_hostname(void)
 int32_t
 sl_call_uname(const uint32_t *arg)
 {
-    const char *const fields[6] = { "Linux", hostname, SL_GUEST_RELEASE, SL_GUEST_VERSION, SL_GUEST_MACHINE, "(none)" };
+    const char *const fields[6] = { "Linux",          hostname,         SL_GUEST_RELEASE,
+                                    SL_GUEST_VERSION, SL_GUEST_MACHINE, "(none)" };
     char *to = sl_guest_pointer(arg[0], 6 * UTS_FIELD);
 
     if (!to)
@@ -162,7 +163,8 @@ sl_call_clock_nanosleep_time64(const uint32_t *arg)
     if ((int32_t)arg[0] < 0)
         return -EINVAL;
     memcpy(&wanted, from, 16);
-    result = sl_blocking_call(SYS_clock_nanosleep, (long)arg[0], (long)arg[1], (long)&wanted, (long)&rest, 0, 0);
+    result =
+        sl_blocking_call(SYS_clock_nanosleep, (long)arg[0], (long)arg[1], (long)&wanted, (long)&rest, 0, 0);
     if (at && result == -EINTR)
         memcpy(at, &rest, 16);
     return (int32_t)result;

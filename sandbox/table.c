@@ -23,7 +23,8 @@ sl_table_open(int fd)
 
     if (fd >= 0 && (fstat(fd, &status) < 0 || status.st_size < (off_t)sizeof *table))
         return false;
-    table = mmap(NULL, sizeof *table, PROT_READ | PROT_WRITE, MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+    table =
+        mmap(NULL, sizeof *table, PROT_READ | PROT_WRITE, MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
     if (table == MAP_FAILED)
         return false;
     if (fd < 0) {
@@ -181,7 +182,8 @@ sl_process_set_command(char *const *argv)
 int32_t
 sl_process_parent(const SlSandboxProcess *process)
 {
-    /* The kernel hands an orphan to the first process, or to the supervisor outside, which looks like pid 0. */
+    /* The kernel hands an orphan to the first process, or to the supervisor outside, which looks like pid 0.
+     */
     if (process->parent > 1 && !sl_table_find(process->parent))
         return 1;
     return process->parent;

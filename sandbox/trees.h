@@ -20,8 +20,8 @@ bool sl_dev_name(int fd, char *to, size_t size);
 int sl_dev_pts_number(int fd);
 
 /*
- * A snapshot is a file in memory that holds what a name in a tree said when it was opened. A folder's snapshot holds
- * directory entries as getdents64 gives them; its name in the kernel is its guest path.
+ * A snapshot is a file in memory that holds what a name in a tree said when it was opened. A folder's
+ * snapshot holds directory entries as getdents64 gives them; its name in the kernel is its guest path.
  */
 int sl_snapshot_file(const char *path, const char *text, size_t length);
 int sl_snapshot_folder(const char *path, const char *const *names, size_t n_names);

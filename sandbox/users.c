@@ -71,8 +71,8 @@ sl_users_start(const SlUser *user)
         return true;
     for (int i = 0; i < user->n_groups; i++)
         groups[i] = user->groups[i];
-    return setgroups((size_t)user->n_groups, groups) == 0 && setresgid(user->gid, user->gid, user->gid) == 0 &&
-           setresuid(user->uid, user->uid, user->uid) == 0;
+    return setgroups((size_t)user->n_groups, groups) == 0 &&
+           setresgid(user->gid, user->gid, user->gid) == 0 && setresuid(user->uid, user->uid, user->uid) == 0;
 }
 
 bool
@@ -127,7 +127,8 @@ static const uint32_t unchanged = UINT32_MAX;
 static bool
 may_become(uint32_t id, const Ids *from)
 {
-    return user_ids.effective == 0 || id == unchanged || id == from->real || id == from->effective || id == from->saved;
+    return user_ids.effective == 0 || id == unchanged || id == from->real || id == from->effective ||
+           id == from->saved;
 }
 
 static int32_t
@@ -160,7 +161,8 @@ set_id(bool of_user, uint32_t id)
     return set_ids(of_user, is_root ? id : unchanged, id, is_root ? id : unchanged);
 }
 
-/* setreuid(): the saved one follows the effective one when the real one is set or the effective one leaves it. */
+/* setreuid(): the saved one follows the effective one when the real one is set or the effective one leaves
+ * it. */
 static int32_t
 set_real_effective(bool of_user, uint32_t real, uint32_t effective)
 {
@@ -172,20 +174,68 @@ set_real_effective(bool of_user, uint32_t real, uint32_t effective)
     return set_ids(of_user, real, effective, saved);
 }
 
-int32_t sl_call_getuid(const uint32_t *arg) { return (int32_t)user_now().real; }
-int32_t sl_call_geteuid(const uint32_t *arg) { return (int32_t)user_now().effective; }
-int32_t sl_call_getgid(const uint32_t *arg) { return (int32_t)group_now().real; }
-int32_t sl_call_getegid(const uint32_t *arg) { return (int32_t)group_now().effective; }
-int32_t sl_call_setuid(const uint32_t *arg) { return set_id(true, arg[0]); }
-int32_t sl_call_setgid(const uint32_t *arg) { return set_id(false, arg[0]); }
-int32_t sl_call_setreuid(const uint32_t *arg) { return set_real_effective(true, arg[0], arg[1]); }
-int32_t sl_call_setregid(const uint32_t *arg) { return set_real_effective(false, arg[0], arg[1]); }
-int32_t sl_call_setresuid(const uint32_t *arg) { return set_ids(true, arg[0], arg[1], arg[2]); }
-int32_t sl_call_setresgid(const uint32_t *arg) { return set_ids(false, arg[0], arg[1], arg[2]); }
+int32_t
+sl_call_getuid(const uint32_t *arg)
+{
+    return (int32_t)user_now().real;
+}
+int32_t
+sl_call_geteuid(const uint32_t *arg)
+{
+    return (int32_t)user_now().effective;
+}
+int32_t
+sl_call_getgid(const uint32_t *arg)
+{
+    return (int32_t)group_now().real;
+}
+int32_t
+sl_call_getegid(const uint32_t *arg)
+{
+    return (int32_t)group_now().effective;
+}
+int32_t
+sl_call_setuid(const uint32_t *arg)
+{
+    return set_id(true, arg[0]);
+}
+int32_t
+sl_call_setgid(const uint32_t *arg)
+{
+    return set_id(false, arg[0]);
+}
+int32_t
+sl_call_setreuid(const uint32_t *arg)
+{
+    return set_real_effective(true, arg[0], arg[1]);
+}
+int32_t
+sl_call_setregid(const uint32_t *arg)
+{
+    return set_real_effective(false, arg[0], arg[1]);
+}
+int32_t
+sl_call_setresuid(const uint32_t *arg)
+{
+    return set_ids(true, arg[0], arg[1], arg[2]);
+}
+int32_t
+sl_call_setresgid(const uint32_t *arg)
+{
+    return set_ids(false, arg[0], arg[1], arg[2]);
+}
 
 /* Who asks for these learns the present value; file access follows the effective user, which is enough. */
-int32_t sl_call_setfsuid(const uint32_t *arg) { return (int32_t)user_now().effective; }
-int32_t sl_call_setfsgid(const uint32_t *arg) { return (int32_t)group_now().effective; }
+int32_t
+sl_call_setfsuid(const uint32_t *arg)
+{
+    return (int32_t)user_now().effective;
+}
+int32_t
+sl_call_setfsgid(const uint32_t *arg)
+{
+    return (int32_t)group_now().effective;
+}
 
 static int32_t
 ids_to_guest(const uint32_t *arg, const Ids *ids)

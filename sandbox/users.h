@@ -1,6 +1,7 @@
 /*
- * Who the guest is. When the sandbox runs as the host's root, the kernel enforces it. As an ordinary user nothing can
- * be enforced, and it is arithmetic: the guest's numbers are our own, and the host user's files look like the guest's.
+ * Who the guest is. When the sandbox runs as the host's root, the kernel enforces it. As an ordinary user
+ * nothing can be enforced, and it is arithmetic: the guest's numbers are our own, and the host user's files
+ * look like the guest's.
  */
 #pragma once
 

@@ -1,14 +1,17 @@
-"""Writes the root file system of the built-in image sockerless/base. usage: make-rootfs.py APPLETS OUT.tar
+"""Writes the root file system of the built-in image sockerless/base.
 
-APPLETS is what `sockerless-sandbox --applets` prints. The same input gives the same bytes: sorted, no times, no owners.
+usage: make-rootfs.py APPLETS OUT.tar
+
+APPLETS is what `sockerless-sandbox --applets` prints. The same input gives the same bytes: sorted, no times, no
+owners.
 """
 import io
 import os
 import sys
 import tarfile
 
-FOLDERS = ('bin dev etc etc/profile.d home proc root run sbin sys tmp usr usr/bin usr/lib usr/local usr/local/bin usr/sbin '
-           'var var/log var/tmp').split()
+FOLDERS = ('bin dev etc etc/profile.d home proc root run sbin sys tmp usr usr/bin usr/lib usr/local '
+           'usr/local/bin usr/sbin var var/log var/tmp').split()
 MODES = {'root': 0o700, 'tmp': 0o1777, 'var/tmp': 0o1777}
 # The sandbox looks only at the first bytes: it runs its own busybox. Elsewhere it says what it is.
 BUSYBOX = b'\x7fELF: Sockerless runs its own busybox in place of this file.\n'

@@ -1,6 +1,8 @@
 #!/bin/bash
-# usage: guest-program.sh TOOLCHAIN SOURCE.c OUTPUT.a: a guest program of one file as a library like libguest.a, to link
-# with the sandbox's host instead of busybox. For tests. TOOLCHAIN is what build.sh left in its OUTDIR.
+# usage: guest-program.sh TOOLCHAIN SOURCE.c OUTPUT.a
+#
+# A guest program of one file as a library like libguest.a, to link with the sandbox's host
+# instead of busybox. For tests. TOOLCHAIN is what build.sh left in its OUTDIR.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/translate.sh"

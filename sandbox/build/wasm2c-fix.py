@@ -1,6 +1,8 @@
-"""Mends what wasm2c of wabt 1.0.32 gets wrong about exceptions. usage: wasm2c-fix.py FILE.c (rewritten in place)
+"""Mends what wasm2c of wabt 1.0.32 gets wrong about exceptions.
 
-- The label of a try block that is a branch target is missing: it is added, and the unwind target restored there.
+usage: wasm2c-fix.py FILE.c (rewritten in place)
+
+- The label of a try block that is a branch target is missing: added, and the unwind target restored there.
 - Locals of a function with a try block must be volatile, else they have their old values after the longjmp.
 """
 import re
@@ -24,7 +26,8 @@ def add_try_labels(lines):
 
 
 def function_starts(lines):
-    head = re.compile(r'^(static )?(void|' + VALUE + r') w2c_\w+\(Z_guest_instance_t\* instance.*(?:\) \{|,\s*)$')
+    head = re.compile(r'^(static )?(void|' + VALUE + r') w2c_\w+'
+                      r'\(Z_guest_instance_t\* instance.*(?:\) \{|,\s*)$')
     return [i for i, line in enumerate(lines) if head.match(line)] + [len(lines)]
 
 
@@ -39,7 +42,7 @@ def make_locals_volatile(lines):
         for i in range(body + 1, end):
             if re.match(r'^  ' + VALUE + r' w2c_', lines[i]):
                 lines[i] = '  volatile ' + lines[i].strip()
-            elif re.match(r'^  \w*FUNC_PROLOGUE', lines[i]) is None and not re.match(r'^\s', lines[i]):
+            elif not lines[i].startswith(' '):
                 break
     return lines
 

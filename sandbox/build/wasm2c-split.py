@@ -1,4 +1,6 @@
-"""Cuts wasm2c's one file into several, so that the compiler uses all cores. usage: wasm2c-split.py FILE.c OUTDIR PARTS
+"""Cuts wasm2c's one file into several, so that the compiler uses all cores.
+
+usage: wasm2c-split.py FILE.c OUTDIR PARTS
 
 Function prototypes lose "static" and go to OUTDIR/guest-impl.h; data, tables and exports stay in part 0.
 """

@@ -1,8 +1,8 @@
 /* The guest's runtime: what stands between musl and the host. */
 #pragma once
 
-__attribute__((import_module("env"), import_name("sys")))
-long sl_host_call(long n, long a, long b, long c, long d, long e, long f);
+__attribute__((import_module("env"), import_name("sys"))) long sl_host_call(long n, long a, long b, long c,
+                                                                            long d, long e, long f);
 
 /* Linux' conventions: a negative answer is -errno. */
 long sl_syscall(long n, long a, long b, long c, long d, long e, long f);

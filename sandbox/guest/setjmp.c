@@ -1,6 +1,6 @@
 /*
- * setjmp and longjmp as LLVM 14 lowers them to wasm exceptions: each function that calls setjmp keeps a table of
- * (id of the jmp_buf, label), made with malloc and ended by an entry with id 0.
+ * setjmp and longjmp as LLVM 14 lowers them to wasm exceptions: each function that calls setjmp keeps a table
+ * of (id of the jmp_buf, label), made with malloc and ended by an entry with id 0.
  */
 #include <setjmp.h>
 #include <stdint.h>

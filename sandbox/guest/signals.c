@@ -1,6 +1,6 @@
 /*
- * System calls and signals. The host cannot interrupt wasm code: it sets a bit, and the guest runs the handler when
- * it leaves a system call or passes a setjmp (which every round of a shell's loop does).
+ * System calls and signals. The host cannot interrupt wasm code: it sets a bit, and the guest runs the
+ * handler when it leaves a system call or passes a setjmp (which every round of a shell's loop does).
  */
 #include <errno.h>
 #include <signal.h>
@@ -121,4 +121,3 @@ sl_syscall(long n, long a, long b, long c, long d, long e, long f)
     } while (result == SL_RESTART);
     return result;
 }
-

@@ -16,7 +16,8 @@ void *sl_thread_pointer;
 volatile int __thread_list_lock;
 
 int __main_argc_argv(int, char **);
-int __libc_start_main(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void), void (*)(void));
+int __libc_start_main(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void),
+                      void (*)(void));
 void _start(void);
 
 int
@@ -54,7 +55,8 @@ _start(void)
     sl_signals_start();
     size = sl_host_call(SL_HOST_ARGUMENTS, 0, 0, 0, 0, 0, 0);
     arguments = (char *)sl_mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if ((unsigned long)arguments > -4096UL || sl_host_call(SL_HOST_ARGUMENTS, (long)arguments, size, 0, 0, 0, 0) < 0)
+    if ((unsigned long)arguments > -4096UL ||
+        sl_host_call(SL_HOST_ARGUMENTS, (long)arguments, size, 0, 0, 0, 0) < 0)
         __builtin_trap();
     __libc_start_main(start_main, *(int *)arguments, (char **)(arguments + 4), 0, 0, 0);
 }

@@ -1,4 +1,5 @@
-/* A guest that tries to get out: each line says what was tried and what came of it. Checked by sandbox_test.py. */
+/* A guest that tries to get out: each line says what was tried and what came of it. Checked by
+ * sandbox_test.py. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

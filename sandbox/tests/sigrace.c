@@ -1,6 +1,6 @@
 /*
- * usage: sigrace ROUNDS [restart]. A handler writes to a pipe that poll waits for: a wait that runs into its timeout
- * means that the wake-up was lost between the host's test and its system call.
+ * usage: sigrace ROUNDS [restart]. A handler writes to a pipe that poll waits for: a wait that runs into its
+ * timeout means that the wake-up was lost between the host's test and its system call.
  */
 #include <poll.h>
 #include <signal.h>
@@ -20,7 +20,7 @@ on_alarm(int number)
 int
 main(int argc, char **argv)
 {
-    int rounds = argc > 1 ? atoi(argv[1]) : 1000, lost = 0;
+    int rounds = argc > 1 ? (int)strtol(argv[1], 0, 10) : 1000, lost = 0;
     struct sigaction action = { .sa_handler = on_alarm, .sa_flags = argc > 2 ? SA_RESTART : 0 };
 
     pipe(ends);
@@ -32,11 +32,14 @@ main(int argc, char **argv)
         int ready;
 
         setitimer(ITIMER_REAL, &soon, 0);
-        for (volatile int spin = 0; spin < i * 37 % 3000; spin++) { }
-        while ((ready = poll(&end, 1, 300)) < 0) { }
+        for (volatile int spin = 0; spin < i * 37 % 3000; spin++) {
+        }
+        while ((ready = poll(&end, 1, 300)) < 0) {
+        }
         if (ready == 0) {
             lost++;
-            while (poll(&end, 1, 300) <= 0) { }
+            while (poll(&end, 1, 300) <= 0) {
+            }
         }
         read(ends[0], &byte, 1);
     }
