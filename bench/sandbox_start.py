@@ -1,4 +1,4 @@
-"""Start-to-exit times of the sandbox beside a native static busybox, in the same run: the ratio is what counts.
+"""Start-to-exit times of the sandbox beside a native static busybox, in the same run: the ratio counts.
 
 usage: sandbox_start.py SANDBOX [RUNS]      package: busybox-static
 Prints one line a command: median and 99th percentile in milliseconds of both, and the ratio of the medians.
@@ -43,13 +43,15 @@ def main():
             times = {'native': [], 'sandbox': []}
             # in turns, so that the machine's other work meets both alike
             for i in range(-5, runs):
-                pair = {'native': one([NATIVE, *command], null), 'sandbox': one([sandbox, '--root', root, '--', *command], null)}
+                pair = {'native': one([NATIVE, *command], null),
+                        'sandbox': one([sandbox, '--root', root, '--', *command], null)}
                 for name, value in pair.items() if i >= 0 else ():
                     times[name].append(value)
             middle = {name: sorted(values)[runs // 2] for name, values in times.items()}
             tail = {name: sorted(values)[runs * 99 // 100] for name, values in times.items()}
+            ratio = middle['sandbox'] / middle['native']
             print(f'{" ".join(command)[:24]:24} native {middle["native"]:.2f} / {tail["native"]:.2f} ms   '
-                  f'sandbox {middle["sandbox"]:.2f} / {tail["sandbox"]:.2f} ms   ratio {middle["sandbox"] / middle["native"]:.2f}')
+                  f'sandbox {middle["sandbox"]:.2f} / {tail["sandbox"]:.2f} ms   ratio {ratio:.2f}')
 
 
 main()
