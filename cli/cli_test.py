@@ -16,7 +16,7 @@ import unittest
 PROGRAMS = []
 
 BACKEND = r'''#!%s
-import http.server, json, os, signal, socketserver, sys, threading, time
+import fcntl, http.server, json, os, signal, socketserver, sys, threading, time
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 data = options["--data"]
 def note(name, text):
@@ -24,6 +24,12 @@ def note(name, text):
         out.write(text)
     os.rename(data + "/" + name + ".new", data + "/" + name)
 if os.path.exists(data + "/refuse"):
+    print("refused", file=sys.stderr)
+    sys.exit(1)
+lock = open(data + "/lock", "w")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
     print("the data folder is held by another daemon", file=sys.stderr)
     sys.exit(1)
 note("argv", json.dumps(sys.argv[1:]))
@@ -163,13 +169,13 @@ class CliTest(unittest.TestCase):
     def test_backend_gets_its_options(self):
         with open(self.folder + "/conf", "w", encoding="utf-8") as file:
             file.write("[sockerless]\nregistry-mirror=http://m1,http://m2\nlog-level=warn\nforeign=1\n")
-        self.serve("--builtin-images", "always", "--insecure-registry=r:5000", "--agent", "/a", "--sandbox", "/s",
+        self.serve("--builtin-images", "always", "--insecure-registry=r:5000", "--base-image", "/b", "--agent", "/a", "--sandbox", "/s",
                    "--config", self.folder + "/conf", SOCKERLESS_LOG_FORMAT="json", SOCKERLESS_ADDR="unix:///never")
         argv = json.loads(self.read("argv"))
         self.assertRegex(argv[1], r"^unix:///.*/internal/[0-9a-f]{12}\.sock$")
         self.assertEqual(argv[0], "--addr")
         self.assertEqual(argv[2:], ["--data", self.data, "--builtin-images", "always", "--registry-mirror", "http://m1",
-                                    "--registry-mirror", "http://m2", "--insecure-registry", "r:5000", "--agent", "/a",
+                                    "--registry-mirror", "http://m2", "--insecure-registry", "r:5000", "--base-image", "/b", "--agent", "/a",
                                     "--sandbox", "/s", "--log-level", "warn", "--log-format", "json"])
         environ = json.loads(self.read("environ"))
         self.assertEqual(environ["SOCKERLESS_CONFIG"], self.folder + "/conf")
@@ -231,7 +237,7 @@ class CliTest(unittest.TestCase):
         open(self.data + "/refuse", "w", encoding="utf-8").close()
         process = self.serve()
         self.assertEqual((self.said, process.wait(20)), ("", 1))
-        self.assertIn("the data folder is held by another daemon", self.text())
+        self.assertIn("refused", self.text())
         self.assertIn("cannot serve: the backend ended before it was ready", self.text())
 
     def test_second_daemon_is_refused(self):
@@ -241,6 +247,15 @@ class CliTest(unittest.TestCase):
         self.assertIn(self.path, second.stderr)
         self.assertEqual(self.get("/_ping")[0], 200)
         self.assertFalse(os.path.exists(self.folder + "/other"))
+
+    def test_second_daemon_on_the_same_data_is_refused_and_harms_nobody(self):
+        self.serve()
+        inner = json.loads(self.read("argv"))[1].removeprefix("unix://")
+        second = self.run_cli("serve", "--addr", "unix://" + self.folder + "/e.sock", "--data", self.data)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("the data folder is held by another daemon", second.stderr)
+        self.assertTrue(os.path.exists(inner))
+        self.assertEqual(self.get("/info")[0], 200)
 
     def test_missing_program_is_named(self):
         os.unlink(self.bin + "/sockerless-backend-memory")

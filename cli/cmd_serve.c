@@ -29,7 +29,7 @@ typedef struct Settings {
     char **addresses;
     char *backend, *data, *log_level, *log_format, *config;
     char **allowed_hosts, **registry_mirrors, **insecure_registries;
-    char *builtin_images, *agent, *sandbox;
+    char *builtin_images, *base_image, *agent, *sandbox;
     bool allow_public, help;
 } Settings;
 
@@ -60,6 +60,8 @@ const SlSetting sl_serve_settings[] = {
                "a mirror of Docker Hub to ask first; may repeat"),
     SL_SETTING(Settings, insecure_registries, "insecure-registry", SL_SETTING_STRV, "HOST:PORT",
                "a registry to speak to without verified TLS; may repeat"),
+    SL_SETTING(Settings, base_image, "base-image", SL_SETTING_STRING, "FILE",
+               "the userland of the built-in image, if not beside this program"),
     SL_SETTING(Settings, agent, "agent", SL_SETTING_STRING, "FILE",
                "the agent's program, if not beside this one"),
     SL_SETTING(Settings, sandbox, "sandbox", SL_SETTING_STRING, "FILE",
@@ -245,6 +247,7 @@ describe_backend(Serve *serve, const char *config, GError **error)
     add_flag(argv, "--builtin-images", settings->builtin_images);
     add_flags(argv, "--registry-mirror", settings->registry_mirrors);
     add_flags(argv, "--insecure-registry", settings->insecure_registries);
+    add_flag(argv, "--base-image", settings->base_image);
     add_flag(argv, "--agent", settings->agent);
     add_flag(argv, "--sandbox", settings->sandbox);
     finish_argv(&serve->backend, argv, settings);
@@ -283,14 +286,11 @@ choose_inner(Serve *serve, GError **error)
     g_autofree char *digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, data, -1);
     g_autofree char *runtime = sl_path_runtime(data);
     g_autofree char *folder = g_build_filename(runtime, "internal", NULL);
-    char *path;
 
     if (!sl_folder_make(data, 0700, error) || !sl_folder_make(runtime, 0755, error) ||
         !sl_folder_make(folder, 0700, error))
         return false;
-    path = g_strdup_printf("%s/%.*s.sock", folder, INNER_NAME_CHARS, digest);
-    g_ptr_array_add(serve->made_paths, path);
-    serve->inner = g_strdup_printf("unix://%s", path);
+    serve->inner = g_strdup_printf("unix://%s/%.*s.sock", folder, INNER_NAME_CHARS, digest);
     return true;
 }
 
@@ -321,6 +321,8 @@ announce(Serve *serve)
     const char *first = serve->addresses->len > 0 ? serve->addresses->pdata[0] : NULL;
 
     serve->is_ready = true;
+    /* Not before: until now it may have been the socket of another daemon on the same data. */
+    g_ptr_array_add(serve->made_paths, g_strdup(serve->inner + strlen("unix://")));
     sl_info("ready address=%s backend=%s data=%s", first ? first : "passed", serve->settings.backend,
             serve->settings.data);
     if (first) {
