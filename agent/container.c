@@ -80,7 +80,7 @@ check_end(SlAgent *agent)
     exit = sl_agent_exit_json(agent, agent->first);
     if (!store_exit(exit, &error))
         sl_error("exit code cannot be stored error=\"%s\"", error->message);
-    sl_info("container exited exit=%d length=%" G_GUINT64_FORMAT, agent->first->exit_code,
+    sl_debug("container exited exit=%d length=%" G_GUINT64_FORMAT, agent->first->exit_code,
             sl_log_writer_length(agent->log));
     sl_agent_tell_exited(agent, agent->first);
     end_if_asked(agent);
@@ -158,7 +158,7 @@ sl_agent_process_started(SlAgent *agent, SlProcess *process)
 {
     if (process == agent->first) {
         agent->state = SL_AGENT_RUNNING;
-        sl_info("container started pid=%d", (int)process->pid);
+        sl_debug("container started pid=%d", (int)process->pid);
     }
     sl_agent_answer_started(agent, process);
     sl_agent_say_hello_if_due(agent);

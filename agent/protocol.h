@@ -25,6 +25,8 @@
  * agent → daemon
  *   hello    version, container, state "idle"|"running"|"exited", pid, started_ns, length (of the log), stdin_received,
  *            exit {…as exited…} when exited, execs [{channel, exec_id, pid, is_running, exit_code, tty, config}]
+ *            Behind it comes a WINDOW for channel 0 and every exec that runs: what was received and not taken by the process still counts.
+ *            While a start is in progress hello waits for its outcome. Finished execs are listed as long as there is room, the latest last.
  *   started  id, pid (on this machine; what `inspect` shows), started_ns
  *   exited   channel, exit_code, signal (0 or the one that killed it), finished_ns; for channel 0 also length: the sealed log's. It is sent after
  *            the output was drained to its end (at most SL_AGENT_DRAIN_MS after the process when a child keeps it open) and stored; for
@@ -50,7 +52,7 @@
  *   log.idx   SlLogMark for every chunk of log, in order, appended after the chunk
  *   exit.json the last exit: {"exit_code","signal","started_ns","finished_ns","length"}; replaced whole before `exited` is sent, removed by start.
  *             An agent without a link ends after it has written this: a daemon that finds no agent and this file knows how it ended, and one that
- *             finds neither reports 255.
+ *             finds neither reports 255. An idle agent that nobody is linked to ends after a minute.
  *   agent.log the agent's own log (standard error)
  */
 #pragma once

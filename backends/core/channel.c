@@ -94,7 +94,8 @@ void
 sl_channel_resume(SlChannel *channel, uint64_t sent)
 {
     channel->sent = sent;
-    channel->granted = sent + SL_AGENT_WINDOW;
+    /* What the agent holds and the process has not taken counts as well: its next frame after hello says how far its window goes. */
+    channel->granted = sent;
 }
 
 SlPull
