@@ -23,7 +23,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_assert_true(sl_reference_parse(familiar, false, &again, NULL));
     full_again = sl_reference_format(&again);
     g_assert_cmpstr(full, ==, full_again);
-    g_assert_null(strstr(full, ".."));
+    g_assert_null(strstr(reference.path, "..")); /* it becomes part of URLs */
     sl_reference_matches(&reference, text);
     return 0;
 }
