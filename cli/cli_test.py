@@ -16,7 +16,7 @@ import unittest
 PROGRAMS = []
 
 BACKEND = r'''#!%s
-import fcntl, http.server, json, os, signal, socketserver, sys, threading, time
+import http.server, json, os, signal, socketserver, sys, threading, time
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 data = options["--data"]
 def note(name, text):
@@ -25,12 +25,6 @@ def note(name, text):
     os.rename(data + "/" + name + ".new", data + "/" + name)
 if os.path.exists(data + "/refuse"):
     print("refused", file=sys.stderr)
-    sys.exit(1)
-lock = open(data + "/lock", "w")
-try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except OSError:
-    print("the data folder is held by another daemon", file=sys.stderr)
     sys.exit(1)
 note("argv", json.dumps(sys.argv[1:]))
 note("environ", json.dumps(dict(os.environ)))
@@ -253,7 +247,7 @@ class CliTest(unittest.TestCase):
         inner = json.loads(self.read("argv"))[1].removeprefix("unix://")
         second = self.run_cli("serve", "--addr", "unix://" + self.folder + "/e.sock", "--data", self.data)
         self.assertEqual(second.returncode, 1)
-        self.assertIn("the data folder is held by another daemon", second.stderr)
+        self.assertIn(f"another sockerless serve uses the data folder {self.data}", second.stderr)
         self.assertTrue(os.path.exists(inner))
         self.assertEqual(self.get("/info")[0], 200)
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -90,6 +91,7 @@ typedef struct Serve {
     size_t n_sockets;
     GPtrArray *addresses;  /* of them: strings */
     GPtrArray *made_paths; /* unix sockets that we made: removed at the end */
+    int lock;              /* held on the data folder */
     char *inner;           /* address between frontend and backend */
     SlChild backend, frontend;
     SlReady *ready;
@@ -107,6 +109,7 @@ serve_clear(Serve *serve)
     g_clear_pointer(&serve->made_paths, g_ptr_array_unref);
     g_clear_pointer(&serve->addresses, g_ptr_array_unref);
     g_clear_pointer(&serve->sockets, g_free);
+    sl_fd_clear(&serve->lock);
     g_clear_pointer(&serve->inner, g_free);
     sl_child_clear(&serve->backend);
     sl_child_clear(&serve->frontend);
@@ -277,6 +280,26 @@ describe_frontend(Serve *serve, GError **error)
     return true;
 }
 
+/*
+ * Two of us on the same data would share the inner socket, and the second would take the first one's backend
+ * for its own. (The backend has a lock too, against its like.)
+ */
+static bool
+lock_data(Serve *serve, GError **error)
+{
+    g_autofree char *path = g_build_filename(serve->settings.data, "serve.lock", NULL);
+
+    if (!sl_folder_make(serve->settings.data, 0700, error))
+        return false;
+    serve->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (serve->lock < 0)
+        return sl_fail_errno(error, errno, "opening %s", path);
+    if (flock(serve->lock, LOCK_EX | LOCK_NB) < 0)
+        return sl_fail(error, SL_ERROR_CONFLICT, "another sockerless serve uses the data folder %s",
+                       serve->settings.data);
+    return true;
+}
+
 /* A socket that only we can reach; its name comes from the data folder, so that two daemons never share
  * one. */
 static bool
@@ -287,10 +310,10 @@ choose_inner(Serve *serve, GError **error)
     g_autofree char *runtime = sl_path_runtime(data);
     g_autofree char *folder = g_build_filename(runtime, "internal", NULL);
 
-    if (!sl_folder_make(data, 0700, error) || !sl_folder_make(runtime, 0755, error) ||
-        !sl_folder_make(folder, 0700, error))
+    if (!sl_folder_make(runtime, 0755, error) || !sl_folder_make(folder, 0700, error))
         return false;
     serve->inner = g_strdup_printf("unix://%s/%.*s.sock", folder, INNER_NAME_CHARS, digest);
+    g_ptr_array_add(serve->made_paths, g_strdup(serve->inner + strlen("unix://")));
     return true;
 }
 
@@ -308,9 +331,9 @@ serve_open(Serve *serve, const char *config, GError **error)
         settings->addresses[0] = sl_path_default_address(settings->data);
     }
     /* The sockets before anything else: a second daemon on them finds out before it has touched our state. */
-    return listen_all(serve, error) && choose_inner(serve, error) && describe_backend(serve, config, error) &&
-           describe_frontend(serve, error) && sl_child_start(&serve->backend, error) &&
-           sl_child_start(&serve->frontend, error);
+    return listen_all(serve, error) && lock_data(serve, error) && choose_inner(serve, error) &&
+           describe_backend(serve, config, error) && describe_frontend(serve, error) &&
+           sl_child_start(&serve->backend, error) && sl_child_start(&serve->frontend, error);
 }
 
 /* ---- watching ---- */
@@ -321,8 +344,6 @@ announce(Serve *serve)
     const char *first = serve->addresses->len > 0 ? serve->addresses->pdata[0] : NULL;
 
     serve->is_ready = true;
-    /* Not before: until now it may have been the socket of another daemon on the same data. */
-    g_ptr_array_add(serve->made_paths, g_strdup(serve->inner + strlen("unix://")));
     sl_info("ready address=%s backend=%s data=%s", first ? first : "passed", serve->settings.backend,
             serve->settings.data);
     if (first) {
@@ -424,7 +445,8 @@ serve_run(Serve *serve, const char *config, const sigset_t *signals, GError **er
 int
 cmd_serve(char **argv)
 {
-    g_auto(Serve) serve = { .settings = { .backend = g_strdup("memory"),
+    g_auto(Serve) serve = { .lock = -1,
+                            .settings = { .backend = g_strdup("memory"),
                                           .log_level = g_strdup("info"),
                                           .log_format = g_strdup("text") } };
     g_autofree char *config = sl_settings_find_file(argv, environ);
