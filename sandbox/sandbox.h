@@ -25,7 +25,8 @@
  * first instruction. When it could not, "EXIT SENTENCE" (126 or 127, a space, a sentence for the user) is
  * written and the sandbox exits with that number. So: end of file = started; bytes = the error of `docker
  * start`. The sentence holds "executable file not found in $PATH" or "no such file or directory" for 127 and
- * "permission denied" for a file without its x bit: clients match on them.
+ * "permission denied" for a file without its x bit: clients match on them. 125: an option, the root or the
+ * table is wrong, which is the supervisor's fault and not the user's.
  *
  * Exit status: the guest's; a guest killed by a signal dies of that signal; 139 with a line on descriptor 2
  * after a trap in WebAssembly (out-of-bounds access, unreachable).
@@ -42,8 +43,7 @@ enum {
     SL_SANDBOX_COMMAND_MAX = 256, /* bytes of argv kept for ps and top, NUL between arguments */
 };
 
-/* One guest process. host_pid is the key: 0 free, -1 being filled. Everything else belongs to that process.
- */
+/* One guest process. host_pid is the key: 0 free, -1 being filled. The rest belongs to that process. */
 typedef struct SlSandboxProcess {
     _Atomic int32_t host_pid;
     int32_t pid;     /* guest pid, from 1 */

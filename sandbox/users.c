@@ -64,15 +64,14 @@ sl_users_start(const SlUser *user)
     started_as = *user;
     host_uid = geteuid();
     host_gid = getegid();
-    is_enforced = host_uid == 0;
     user_ids = (Ids){ user->uid, user->uid, user->uid };
     group_ids = (Ids){ user->gid, user->gid, user->gid };
-    if (!is_enforced)
-        return true;
     for (int i = 0; i < user->n_groups; i++)
         groups[i] = user->groups[i];
-    return setgroups((size_t)user->n_groups, groups) == 0 &&
-           setresgid(user->gid, user->gid, user->gid) == 0 && setresuid(user->uid, user->uid, user->uid) == 0;
+    /* Root of a user namespace that an ordinary user made may set no groups: it is as ordinary as that user. */
+    is_enforced = host_uid == 0 && (setgroups((size_t)user->n_groups, groups) == 0 || errno != EPERM);
+    return !is_enforced || (setresgid(user->gid, user->gid, user->gid) == 0 &&
+                            setresuid(user->uid, user->uid, user->uid) == 0);
 }
 
 bool

@@ -21,7 +21,7 @@ SANDBOX, EVIL, SIGRACE = map(os.path.abspath, sys.argv[1:4])
 ENVIRONMENT = {'PATH': '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', 'HOME': '/root', 'TERM': 'xterm'}
 TIMEOUT = 20
 TABLE_MAGIC, TABLE_VERSION, TABLE_PROCESSES = 0x534c5054, 1, 4096
-PROCESS_SIZE = 48 + 4 + 256 + 4  # SlSandboxProcess
+PROCESS_SIZE = 304  # sizeof(SlSandboxProcess)
 CASES = []
 
 
@@ -136,12 +136,12 @@ SHELL_CASES = [
     ('unknown-pid-is-no-such-process', 'kill -0 99 2>&1; kill -0 1; echo $?', "sh: can't kill pid 99: No such process\n0\n"),
     ('signals-from-inside-spare-pid-1', 'kill -9 1; kill -TERM 1; kill -HUP $$; echo alive', 'alive\n'),
     ('child-of-pid-1-has-default-actions', 'sh -c "kill -TERM \\$\\$; echo no"; echo $?', '143\n'),
-    ('group-is-killed-at-once', 'setsid sh -c "sleep 30 | sleep 30" & sleep 0.2; kill -TERM -$!; wait $!; echo $?; sleep 0.1; ps -o stat,comm | grep -c "^S.*sleep"', '143\n0\n', 1),
+    ('group-is-killed-at-once', 'setsid sh -c "sleep 30 | sleep 30" & sleep 0.5; kill -TERM -$!; wait $!; echo $?; sleep 0.3; ps -o stat,comm | grep -c "^S.*sleep"', '143\n0\n', 1),
     ('orphan-belongs-to-pid-1', "sh -c 'sleep 0.5 & exit 0'; sleep 0.1; ps -o ppid,comm | grep sleep", '    1 sleep\n'),
     ('ignored-children-are-reaped', "sh -c 'trap \"\" CHLD; sleep 0.1 & usleep 300000; ps -o comm | grep -c sleep; exit 0'", '0\n'),
     # ---- /proc and /dev ----
     ('ps-shows-the-container', 'sleep 9 & sleep 0.1; ps -o pid,ppid,comm | grep sleep; kill $!', '    2     1 sleep\n'),
-    ('proc-has-no-other-pids', 'cd /proc; ls -d [0-9]* | wc -w', '3\n'),
+    ('proc-has-no-other-pids', 'cd /proc; [ $(ls -d [0-9]* | wc -w) -le 3 ]; echo $?', '0\n'),
     ('proc-self-is-who-asks', 'readlink /proc/self; exit 0', '2\n'),
     ('proc-exe-and-cwd', 'readlink /proc/self/exe; readlink /proc/self/cwd; exit 0', '/usr/bin/readlink\n/tmp\n'),
     ('proc-status-is-ours', 'grep -E "^(Pid|Seccomp|NoNewPrivs)" /proc/self/status; exit 0',
@@ -350,6 +350,26 @@ def test_user_is_enforced_as_root():
     result = sh(script, options=('--user', '1000:1001,7'))
     check(result.stdout == 'uid=1000(user) gid=1001 groups=7\n1000:1001\n1\n', result)
     os.unlink(f'{ROOT}/tmp/own')
+    return None
+
+
+@case
+def test_user_may_change_its_own_files():
+    if os.geteuid():
+        return 'needs root'
+    result = sh('cd /tmp; touch f; chmod 640 f; mv f g; stat -c %a g; readlink /proc/self/fd/0; '
+                '(sleep 9 & kill $!; wait $!; echo $?)', options=('--user', '1000:1000'))
+    check(result.stdout == '640\n/dev/null\n143\n', result)
+    return None
+
+
+@case
+def test_root_of_a_user_namespace_is_an_ordinary_user():
+    if os.geteuid() or subprocess.run([*AS_NOBODY, 'unshare', '-Ur', 'true'], capture_output=True).returncode:
+        return 'no user namespaces'
+    result = sh('id -u; touch /tmp/f; chown 5 /tmp/f; stat -c %u /tmp/f', prefix=(*AS_NOBODY, 'unshare', '-Ur'),
+                options=('--user', '77:77'))
+    check(result.stdout == '77\n77\n', result)
     return None
 
 
