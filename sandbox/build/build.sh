@@ -145,10 +145,10 @@ main() {
     cache=${SOCKERLESS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sockerless}
     mkdir -p "$cache"
     cache=$(cd "$cache" && pwd)
-    built=$cache/sandbox-$(input_sum)
 
     exec 9>"$cache/sandbox.lock"
     flock 9
+    built=$cache/sandbox-$(input_sum) # only now: what waited may have been edited meanwhile
     if [ ! -d "$built" ]; then
         sources=$cache/sources
         "$here/../../scripts/fetch-source" busybox "$busybox_version" "$sources" 9>&-
