@@ -25,14 +25,42 @@ kick_stdin_feeds(SlContainer *container)
 }
 
 static void
-open_stdin(SlRun *run, uint64_t sent)
+open_stdin(SlContainer *container, SlLink *link, uint64_t sent)
 {
-    SlContainer *container = run->container;
-
     g_clear_pointer(&container->stdin_, sl_channel_unref);
-    container->stdin_ = sl_channel_new(run->link, 0);
+    container->stdin_ = sl_channel_new(link, 0);
     sl_channel_resume(container->stdin_, sent);
     kick_stdin_feeds(container);
+}
+
+typedef struct OpenStdin {
+    SlContainer *container;
+    SlLink *link;
+} OpenStdin;
+
+static void
+open_started(void *data)
+{
+    OpenStdin *open = data;
+    bool is_current;
+
+    pthread_mutex_lock(&open->container->lock);
+    is_current = open->container->link == open->link;
+    pthread_mutex_unlock(&open->container->lock);
+    if (is_current)
+        open_stdin(open->container, open->link, 0);
+    sl_link_unref(open->link);
+    sl_container_unref(open->container);
+    g_free(open);
+}
+
+void
+sl_run_open_stdin(SlContainer *container, SlLink *link)
+{
+    OpenStdin *open = g_new(OpenStdin, 1);
+
+    *open = (OpenStdin){ sl_container_ref(container), sl_link_ref(link) };
+    sl_loop_post(container->core->loop, open_started, open);
 }
 
 /* A hello's or exited's numbers as an event. */
@@ -77,7 +105,7 @@ on_hello(void *user, const json_t *hello)
     if (strcmp(state, "running") == 0) {
         sl_log_run_started(container->log);
         sl_log_grew(container->log, (uint64_t)MAX(0, length_of(hello)));
-        open_stdin(run, (uint64_t)json_integer_value(json_object_get(hello, "stdin_received")));
+        open_stdin(container, run->link, (uint64_t)json_integer_value(json_object_get(hello, "stdin_received")));
         sl_execs_adopt(container, run->link, json_object_get(hello, "execs"));
         if (!was_running)
             post_started(container, hello);
@@ -199,15 +227,6 @@ static const SlLinkOps run_ops = {
     .closed = on_closed,
 };
 
-static void
-begin_run(void *data)
-{
-    SlRun *run = data;
-
-    if (!run->is_adopted)
-        open_stdin(run, 0);
-}
-
 bool
 sl_run_connect(SlContainer *container, const SlLaunchSpec *spec, bool is_adopted, GError **error)
 {
@@ -229,8 +248,6 @@ sl_run_connect(SlContainer *container, const SlLaunchSpec *spec, bool is_adopted
     container->link = run->link;
     pthread_mutex_unlock(&container->lock);
     sl_link_unref(replaced);
-
-    sl_loop_post(container->core->loop, begin_run, run); /* before anything that the link could say */
     sl_link_start(run->link);
     return true;
 }

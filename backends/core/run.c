@@ -62,6 +62,7 @@ launch(SlContainer *container, const SlLaunchSpec *spec, SlEvent *ret_started, i
         return sl_fail(error, SL_ERROR_SYSTEM, "the container's agent ended before it could start anything");
     if (!sl_link_request(link, g_steal_pointer(&start), NULL, START_TIMEOUT_MS, &answer, ret_exit_code, error))
         return false;
+    sl_run_open_stdin(container, link);
     *ret_started = (SlEvent){
         .kind = SL_EVENT_STARTED,
         .pid = (int)json_integer_value(json_object_get(answer, "pid")),

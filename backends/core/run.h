@@ -11,6 +11,9 @@ typedef struct SlRun SlRun;
 /* Connects to the agent that should be there and makes its link the container's. The run's end comes by itself from here on. is_adopted: hello decides what state the container is in. */
 bool sl_run_connect(SlContainer *container, const SlLaunchSpec *spec, bool is_adopted, GError **error);
 
+/* The process runs: attached clients' input goes to it from now on. What came earlier would be dropped by the agent. */
+void sl_run_open_stdin(SlContainer *container, SlLink *link);
+
 /* What was posted to the executor. */
 typedef struct SlPosted {
     SlEvent event;
