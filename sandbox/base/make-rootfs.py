@@ -2,8 +2,8 @@
 
 usage: make-rootfs.py APPLETS OUT.tar
 
-APPLETS is what `sockerless-sandbox --applets` prints. The same input gives the same bytes: sorted, no times, no
-owners.
+APPLETS is what `sockerless-sandbox --applets` prints. The same input gives the same bytes: sorted, without
+times and owners.
 """
 import io
 import os
