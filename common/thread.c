@@ -128,9 +128,9 @@ sl_pool_run(SlPool *pool, void (*run)(void *), void *data)
     needs_thread = ++pool->n_queued > pool->n_idle && pool->n_threads < pool->max_threads;
     if (needs_thread)
         pool->n_threads++;
-    else
-        pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->lock);
+    if (!needs_thread)
+        pthread_cond_signal(&pool->work); /* unlocked: the thread that wakes needs the lock */
 
     if (needs_thread && !sl_thread_detach(pool->name, pool_thread, pool, NULL)) {
         /* No thread to be had: one that is busy takes the job later; with none at all, it is done here. */
