@@ -151,7 +151,7 @@ is_domain(const char *text, size_t n)
     if (n == strlen("localhost") && strncmp(text, "localhost", n) == 0)
         return true;
     for (size_t i = 0; i < n; i++)
-        if (strchr(".:[", text[i]) || g_ascii_isupper(text[i]))
+        if (strchr(".:[", text[i]))
             return true;
     return false;
 }
