@@ -1,8 +1,10 @@
 /* Commits a second through backends/core/store: one thread, then eight. Usage: bench_store [FOLDER] */
 #include "backends/core/store.h"
 #include "common/clock.h"
+#include "common/fd.h"
 #include "common/thread.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -51,13 +53,16 @@ int
 main(int argc, char **argv)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *folder = argc > 1 ? g_strdup(argv[1]) : g_dir_make_tmp("sl-bench-XXXXXX", &error);
-    g_autofree char *path = g_build_filename(folder, "bench.db", NULL);
-    g_autoptr(SlStore) store = sl_store_open(path, &error);
+    g_autofree char *made = argc > 1 ? NULL : g_dir_make_tmp("sl-bench-XXXXXX", &error);
+    g_autofree char *path = g_build_filename(argc > 1 ? argv[1] : made, "bench.db", NULL);
+    SlStore *store = sl_store_open(path, &error);
 
     if (!store)
         g_error("%s", error->message);
     measure(store, 1);
     measure(store, 8);
+    sl_store_close(store);
+    if (made)
+        sl_tree_remove(AT_FDCWD, made, NULL);
     return 0;
 }
