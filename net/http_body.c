@@ -1,9 +1,14 @@
 #include "net/http_internal.h"
 
+#include "common/clock.h"
+
 #include <poll.h>
 #include <string.h>
 
-enum { SKIP_TIMEOUT_MS = 2000 };
+enum {
+    SKIP_TIMEOUT_MS = 2000,       /* for all that is skipped */
+    SLOWEST_BYTES_PER_MS = 16,    /* of a kept body: a client that drips holds a thread */
+};
 
 void
 sl_body_begin(SlCall *call)
@@ -63,15 +68,17 @@ bool
 sl_body_skip(SlCall *call)
 {
     enum { PIECE = 16 * 1024 };
+    int64_t until_ms = sl_clock_monotonic_ms() + SKIP_TIMEOUT_MS;
     g_autofree char *piece = NULL;
 
     if (call->body.is_done || !sl_body_can_skip(call))
         return call->body.is_done;
     piece = g_malloc(PIECE);
     for (size_t n_skipped = 0; n_skipped < SL_DRAIN_MAX;) {
+        int64_t left_ms = until_ms - sl_clock_monotonic_ms();
         size_t n;
 
-        if (!body_read(call, piece, PIECE, SKIP_TIMEOUT_MS, &n, NULL))
+        if (left_ms <= 0 || !body_read(call, piece, PIECE, (int)left_ms, &n, NULL))
             return false;
         if (n == 0)
             return true;
@@ -85,6 +92,7 @@ sl_call_read_all(SlCall *call, char **ret_data, size_t *ret_n, GError **error)
 {
     size_t max = call->server->config.max_body;
     size_t room = call->head->content_length >= 0 ? (size_t)MIN(call->head->content_length, (int64_t)max) + 1 : SL_INPUT_BYTES;
+    int64_t start_ms = sl_clock_monotonic_ms();
     g_autofree char *data = NULL;
     size_t n = 0, n_got = 1;
 
@@ -97,6 +105,8 @@ sl_call_read_all(SlCall *call, char **ret_data, size_t *ret_n, GError **error)
         if (!sl_call_body_read(call, data + n, room - n - 1, &n_got, error))
             return false;
         n += n_got;
+        if (sl_clock_monotonic_ms() - start_ms > call->server->config.body_timeout_ms + (int64_t)(n / SLOWEST_BYTES_PER_MS))
+            return sl_fail(error, SL_ERROR_DEADLINE, "the request body came too slowly");
         if (n > max)
             return sl_fail(error, SL_ERROR_TOO_LARGE, "request body too large: at most %zu bytes are taken", max);
     }

@@ -10,6 +10,7 @@
 enum {
     LINGER_MS = 2000,             /* how long a client may go on sending after an answer that ended the connection */
     LINGER_BYTES = 4 * 1024 * 1024,
+    MAX_IN_A_ROW = 64, /* pipelined requests answered on the loop before others get their turn */
 };
 
 typedef enum Step {
@@ -288,6 +289,7 @@ static void
 conn_serve(SlConn *conn, bool on_loop)
 {
     Step step = STEP_ON;
+    unsigned n_served = 0;
 
     while (step == STEP_ON) {
         if (!conn->call)
@@ -298,7 +300,7 @@ conn_serve(SlConn *conn, bool on_loop)
             step = step_head(conn, on_loop);
             break;
         case SL_PHASE_READY:
-            step = step_ready(conn, on_loop);
+            step = on_loop && ++n_served > MAX_IN_A_ROW ? to_worker(conn) : step_ready(conn, on_loop);
             break;
         case SL_PHASE_REPLIED:
             step = step_replied(conn, on_loop);

@@ -104,6 +104,27 @@ test_slow_bodies_end(void)
 }
 
 static void
+test_dripping_bodies_end(void)
+{
+    TestServer self;
+    sl_autofd int fd = -1;
+    int64_t start_ms;
+    g_autofree char *reply = NULL;
+
+    test_server_start(&self, (SlServerConfig){ .routes = routes, .body_timeout_ms = 200 });
+    fd = test_connect(&self, true);
+    start_ms = sl_clock_monotonic_ms();
+    test_send(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+    while (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 20) == 0) {
+        test_send(fd, "y");
+        g_assert_cmpint(sl_clock_monotonic_ms() - start_ms, <, 5000);
+    }
+    reply = test_receive(fd);
+    test_assert_starts(reply, "HTTP/1.1 504 ");
+    test_server_stop(&self);
+}
+
+static void
 test_heads_are_bounded(void)
 {
     TestServer self;
@@ -252,6 +273,7 @@ main(int argc, char **argv)
     g_test_add_func("/net/limits-end-slow-heads", test_slow_heads_end);
     g_test_add_func("/net/limits-end-idle-connections", test_idle_connections_end);
     g_test_add_func("/net/limits-end-slow-bodies", test_slow_bodies_end);
+    g_test_add_func("/net/limits-end-dripping-bodies", test_dripping_bodies_end);
     g_test_add_func("/net/limits-bound-heads", test_heads_are_bounded);
     g_test_add_func("/net/limits-bound-kept-bodies", test_kept_bodies_are_bounded);
     g_test_add_func("/net/limits-bound-connections", test_connections_are_bounded);

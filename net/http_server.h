@@ -90,7 +90,7 @@ bool sl_call_has_body(SlCall *call);      /* chunked, or Content-Length > 0 */
 int64_t sl_call_content_length(SlCall *call); /* -1: none given */
 bool sl_call_is_tcp(SlCall *call);
 void *sl_call_context(SlCall *call);
-const char *sl_call_id(SlCall *call); /* request id: X-Request-Id when it is sane, else made here; sent back, in the log */
+const char *sl_call_id(SlCall *call); /* request id: X-Request-Id when it is sane, else made here; in the log, not sent to clients */
 /* Fires when the client leaves or the server drains. Armed from the handler's first use of it, after the body has been read; disarmed by a hijack. */
 SlCancel *sl_call_cancel(SlCall *call);
 
