@@ -24,9 +24,9 @@ ping(SlCall *call, GError **error)
 }
 
 static const SlRoute routes[] = {
-    { "GET", "/_ping", ping, SL_ROUTE_FAST },
-    { "GET", "/blocking", ping, 0 },
-    { 0 },
+    {"GET", "/_ping", ping, SL_ROUTE_FAST},
+    {"GET", "/blocking", ping, 0},
+    {0},
 };
 
 static int
@@ -43,7 +43,8 @@ connect_to(const struct sockaddr_un *address)
 static void
 load(const struct sockaddr_un *address, const char *path, int n_connections, int n_requests)
 {
-    g_autofree char *request = g_strdup_printf("GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: Go-http-client/1.1\r\n\r\n", path);
+    g_autofree char *request =
+        g_strdup_printf("GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: Go-http-client/1.1\r\n\r\n", path);
     size_t n = strlen(request);
     int fds[MAX_CONNECTIONS];
     char reply[1024];
@@ -81,7 +82,8 @@ measure(const struct sockaddr_un *address, const char *path, int n_connections, 
     if (child == 0)
         load(address, path, n_connections, n_requests);
     waitpid(child, &status, 0);
-    printf("%-10s %d connections: %6.2f us CPU a request, %8.0f requests/s\n", path, n_connections, (cpu_us() - before_us) / n_requests,
+    printf("%-10s %d connections: %6.2f us CPU a request, %8.0f requests/s\n", path, n_connections,
+           (cpu_us() - before_us) / n_requests,
            n_requests * 1000.0 / (double)MAX(1, sl_clock_monotonic_ms() - start_ms));
     return status == 0;
 }
@@ -89,12 +91,12 @@ measure(const struct sockaddr_un *address, const char *path, int n_connections, 
 int
 main(int argc, char **argv)
 {
-    static const char *const headers[] = { "Api-Version", "1.44", "Docker-Experimental", "false", "Ostype", "linux",
-                                           "Server", "Sockerless", NULL };
+    static const char *const headers[] = {"Api-Version", "1.44",   "Docker-Experimental", "false", "Ostype",
+                                          "linux",       "Server", "Sockerless",          NULL};
     int n_requests = argc > 1 ? (int)g_ascii_strtoll(argv[1], NULL, 10) : 100000;
     g_autofree char *folder = g_dir_make_tmp("sl-bench-XXXXXX", NULL);
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    SlServerConfig config = { .routes = routes, .headers = headers, .strip_version = true };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    SlServerConfig config = {.routes = routes, .headers = headers, .strip_version = true};
     SlServer *server = sl_server_new(&config, NULL);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool ok = true;
@@ -104,8 +106,10 @@ main(int argc, char **argv)
         return 1;
     sl_server_add_listener(server, fd, false);
     for (int i = 0; i < 3 && ok; i++)
-        ok = measure(&address, "/_ping", 1, n_requests) && measure(&address, "/_ping", MAX_CONNECTIONS, n_requests) &&
-             measure(&address, "/blocking", 1, n_requests) && measure(&address, "/blocking", MAX_CONNECTIONS, n_requests);
+        ok = measure(&address, "/_ping", 1, n_requests) &&
+             measure(&address, "/_ping", MAX_CONNECTIONS, n_requests) &&
+             measure(&address, "/blocking", 1, n_requests) &&
+             measure(&address, "/blocking", MAX_CONNECTIONS, n_requests);
     sl_server_free(server);
     unlink(address.sun_path);
     rmdir(folder);

@@ -6,15 +6,17 @@
 #include <string.h>
 
 enum {
-    SKIP_TIMEOUT_MS = 2000,       /* for all that is skipped */
-    SLOWEST_BYTES_PER_MS = 16,    /* of a kept body: a client that drips holds a thread */
+    SKIP_TIMEOUT_MS = 2000,    /* for all that is skipped */
+    SLOWEST_BYTES_PER_MS = 16, /* of a kept body: a client that drips holds a thread */
 };
 
 void
 sl_body_begin(SlCall *call)
 {
     const SlHttpHead *head = call->head;
-    SlBodyKind kind = head->is_chunked ? SL_BODY_CHUNKED : head->content_length > 0 ? SL_BODY_LENGTH : SL_BODY_NONE;
+    SlBodyKind kind = head->is_chunked           ? SL_BODY_CHUNKED
+                      : head->content_length > 0 ? SL_BODY_LENGTH
+                                                 : SL_BODY_NONE;
 
     call->body.parser = call->parser;
     call->body.stream = call->conn->stream;
@@ -30,7 +32,8 @@ body_read(SlCall *call, void *data, size_t n, int timeout_ms, size_t *ret_n, GEr
     ssize_t got;
 
     while ((got = sl_http_body_read_some(&call->body, data, n, error)) == SL_STREAM_AGAIN) {
-        if (!sl_cancel_wait_fd(sl_call_cancel(call), sl_stream_get_fd(call->conn->stream), POLLIN, timeout_ms, error)) {
+        if (!sl_cancel_wait_fd(sl_call_cancel(call), sl_stream_get_fd(call->conn->stream), POLLIN, timeout_ms,
+                               error)) {
             call->body.has_failed = true;
             return false;
         }
@@ -91,7 +94,8 @@ bool
 sl_call_read_all(SlCall *call, char **ret_data, size_t *ret_n, GError **error)
 {
     size_t max = call->server->config.max_body;
-    size_t room = call->head->content_length >= 0 ? (size_t)MIN(call->head->content_length, (int64_t)max) + 1 : SL_INPUT_BYTES;
+    size_t room = call->head->content_length >= 0 ? (size_t)MIN(call->head->content_length, (int64_t)max) + 1
+                                                  : SL_INPUT_BYTES;
     int64_t start_ms = sl_clock_monotonic_ms();
     g_autofree char *data = NULL;
     size_t n = 0, n_got = 1;
@@ -105,10 +109,12 @@ sl_call_read_all(SlCall *call, char **ret_data, size_t *ret_n, GError **error)
         if (!sl_call_body_read(call, data + n, room - n - 1, &n_got, error))
             return false;
         n += n_got;
-        if (sl_clock_monotonic_ms() - start_ms > call->server->config.body_timeout_ms + (int64_t)(n / SLOWEST_BYTES_PER_MS))
+        if (sl_clock_monotonic_ms() - start_ms >
+            call->server->config.body_timeout_ms + (int64_t)(n / SLOWEST_BYTES_PER_MS))
             return sl_fail(error, SL_ERROR_DEADLINE, "the request body came too slowly");
         if (n > max)
-            return sl_fail(error, SL_ERROR_TOO_LARGE, "request body too large: at most %zu bytes are taken", max);
+            return sl_fail(error, SL_ERROR_TOO_LARGE, "request body too large: at most %zu bytes are taken",
+                           max);
     }
     data[n] = '\0';
     *ret_data = g_steal_pointer(&data);
@@ -138,7 +144,8 @@ sl_call_json(SlCall *call, const SlJsonField *fields, void *record, GError **err
     if (!type && !sl_call_has_body(call))
         return true;
     if (!type || !is_json_type(type))
-        return sl_fail(error, SL_ERROR_INVALID, "unsupported Content-Type header (%s): must be 'application/json'", type ? type : "");
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "unsupported Content-Type header (%s): must be 'application/json'", type ? type : "");
     if (!sl_call_read_all(call, &text, &n, error))
         return false;
     if (n == 0 && !sl_call_has_body(call))

@@ -94,7 +94,7 @@ static void
 version_strip(SlCall *call)
 {
     const char *path = call->path->str;
-    unsigned numbers[2] = { 0, 0 };
+    unsigned numbers[2] = {0, 0};
     size_t at = 2;
 
     if (path[0] != '/' || path[1] != 'v')
@@ -154,7 +154,8 @@ sl_call_prepare(SlCall *call, GError **error)
         version_strip(call);
     call->route = sl_route_find(config->routes, call->head->method, call->path->str, &call->match);
     if (!call->route)
-        return sl_fail(error, SL_ERROR_NOT_FOUND, "%s", config->not_found ? config->not_found : "page not found");
+        return sl_fail(error, SL_ERROR_NOT_FOUND, "%s",
+                       config->not_found ? config->not_found : "page not found");
     params_take(call);
     return true;
 }
@@ -298,8 +299,10 @@ sl_call_cancel(SlCall *call)
     conn->cancel = call->cancel;
     is_attached = conn->stream != NULL;
     pthread_mutex_unlock(&conn->lock);
-    /* After publishing, so that an edge that came before is seen here and one that comes later finds the cancel. */
-    if ((is_attached && (atomic_load(&conn->flags) & SL_CONN_LEFT)) || atomic_load(&call->server->is_draining))
+    /* After publishing, so that an edge that came before is seen here and one that comes later finds the
+     * cancel. */
+    if ((is_attached && (atomic_load(&conn->flags) & SL_CONN_LEFT)) ||
+        atomic_load(&call->server->is_draining))
         sl_cancel_fire(call->cancel);
     return call->cancel;
 }

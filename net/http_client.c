@@ -43,7 +43,7 @@ sl_http_client_new(const SlAddress *address)
     SlHttpClient *client = g_new0(SlHttpClient, 1);
     bool is_v6 = address->host && strchr(address->host, ':');
 
-    client->address = (SlAddress){ g_strdup(address->path), g_strdup(address->host), address->port };
+    client->address = (SlAddress){g_strdup(address->path), g_strdup(address->host), address->port};
     if (address->path)
         client->host = g_strdup("localhost");
     else
@@ -71,7 +71,8 @@ is_healthy(SlStream *stream)
 {
     char byte;
 
-    return recv(sl_stream_get_fd(stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    return recv(sl_stream_get_fd(stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 static SlStream *
@@ -183,8 +184,8 @@ head_parse(SlHttpReply *reply, GError **error)
 }
 
 /*
- * Makes room behind what was read. A head that is complete points into the buffer, which must then stay where it is: what comes before the request is
- * sent goes into the body's second buffer.
+ * Makes room behind what was read. A head that is complete points into the buffer, which must then stay where
+ * it is: what comes before the request is sent goes into the body's second buffer.
  */
 static SlInput *
 input_make_room(SlHttpReply *reply)
@@ -223,7 +224,8 @@ head_read(SlHttpReply *reply, SlCancel *cancel, GError **error)
             if (!sl_cancel_wait_fd(cancel, sl_stream_get_fd(reply->stream), POLLIN, -1, error))
                 return false;
         } else if (got <= 0) {
-            return sl_fail(error, SL_ERROR_UNAVAILABLE, "the other side closed the connection without an answer");
+            return sl_fail(error, SL_ERROR_UNAVAILABLE,
+                           "the other side closed the connection without an answer");
         }
     }
 }
@@ -316,7 +318,8 @@ send_body(SlHttpReply *reply, SlCancel *cancel, const SlHttpRequest *request, GE
 static bool
 is_ours(const char *name)
 {
-    static const char *const names[] = { "Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Expect" };
+    static const char *const names[] = {"Host",       "Content-Length", "Transfer-Encoding",
+                                        "Connection", "Upgrade",        "Expect"};
 
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
         if (g_ascii_strcasecmp(name, names[i]) == 0)
@@ -343,7 +346,8 @@ head_make(SlHttpClient *client, const SlHttpRequest *request, GError **error)
         sl_fail(error, SL_ERROR_INVALID, "not a request: %s %s", request->method, request->target);
         return NULL;
     }
-    g_string_append_printf(head, "%s %s HTTP/1.%d\r\nHost: %s\r\n", request->method, request->target, request->http_minor ? 1 : 0, client->host);
+    g_string_append_printf(head, "%s %s HTTP/1.%d\r\nHost: %s\r\n", request->method, request->target,
+                           request->http_minor ? 1 : 0, client->host);
     for (const char *const *field = request->headers; field && field[0]; field += 2) {
         if (strpbrk(field[0], "\r\n: ") || strpbrk(field[1], "\r\n")) {
             sl_fail(error, SL_ERROR_INVALID, "a header with a line break");
@@ -358,7 +362,8 @@ head_make(SlHttpClient *client, const SlHttpRequest *request, GError **error)
         g_string_append(head, "Transfer-Encoding: chunked\r\n");
     else if (request->body_read)
         g_string_append_printf(head, "Content-Length: %" G_GINT64_FORMAT "\r\n", request->content_length);
-    else if (request->n_body > 0 || (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0))
+    else if (request->n_body > 0 ||
+             (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0))
         g_string_append_printf(head, "Content-Length: %zu\r\n", request->n_body);
     g_string_append(head, "\r\n");
     if (request->n_body > 0 && !request->body_read)
@@ -381,7 +386,8 @@ reply_new(SlHttpClient *client, bool is_to_head)
 
 /* *ret_may_retry: the connection had gone stale in the pool, and nothing but the head was lost. */
 static bool
-exchange(SlHttpReply *reply, SlCancel *cancel, const SlHttpRequest *request, const GString *head, bool *ret_may_retry, GError **error)
+exchange(SlHttpReply *reply, SlCancel *cancel, const SlHttpRequest *request, const GString *head,
+         bool *ret_may_retry, GError **error)
 {
     Sent sent = send_bytes(reply, cancel, head->str, head->len, error);
     bool has_begun_body = sent == SENT_ALL && request->body_read;
@@ -470,7 +476,8 @@ sl_http_reply_read(SlHttpReply *reply, SlCancel *cancel, void *data, size_t n, s
 }
 
 bool
-sl_http_reply_read_all(SlHttpReply *reply, SlCancel *cancel, size_t max, char **ret_data, size_t *ret_n, GError **error)
+sl_http_reply_read_all(SlHttpReply *reply, SlCancel *cancel, size_t max, char **ret_data, size_t *ret_n,
+                       GError **error)
 {
     size_t room = SL_INPUT_BYTES, n = 0, n_got;
     g_autofree char *data = g_malloc(room);
@@ -507,8 +514,9 @@ sl_http_reply_free(SlHttpReply *reply)
 {
     if (!reply)
         return;
-    if (reply->stream && reply->head && reply->head->keep_alive && reply->head->status != 101 && reply->body.is_done &&
-        reply->body.kind != SL_BODY_UNTIL_CLOSE && !reply->is_unsent && !sl_http_body_has_input(&reply->body))
+    if (reply->stream && reply->head && reply->head->keep_alive && reply->head->status != 101 &&
+        reply->body.is_done && reply->body.kind != SL_BODY_UNTIL_CLOSE && !reply->is_unsent &&
+        !sl_http_body_has_input(&reply->body))
         pool_give(reply->client, g_steal_pointer(&reply->stream));
     sl_stream_free(reply->stream);
     sl_input_clear(&reply->input);

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 enum {
-    LINGER_MS = 2000,             /* how long a client may go on sending after an answer that ended the connection */
+    LINGER_MS = 2000, /* how long a client may go on sending after an answer that ended the connection */
     LINGER_BYTES = 4 * 1024 * 1024,
     MAX_IN_A_ROW = 64, /* pipelined requests answered on the loop before others get their turn */
 };
@@ -17,8 +17,6 @@ typedef enum Step {
     STEP_ON,   /* go on: the connection is still ours */
     STEP_GONE, /* it was parked, moved or ended: it must not be touched any more */
 } Step;
-
-static void conn_serve(SlConn *conn, bool on_loop);
 
 /* ---- ends ---- */
 
@@ -82,7 +80,8 @@ conn_release(SlConn *conn)
 }
 
 /*
- * Closing a socket with unread input resets the connection, and the client may lose the answer: so our half ends first, and what still comes is dropped.
+ * Closing a socket with unread input resets the connection, and the client may lose the answer: so our half
+ * ends first, and what still comes is dropped.
  */
 static void
 linger(void *data)
@@ -100,7 +99,8 @@ linger(void *data)
     }
     do {
         atomic_fetch_and(&conn->flags, ~(unsigned)SL_CONN_READY);
-        while ((got = sl_stream_read_some(conn->stream, dropped, sizeof dropped)) > 0 && conn->n_lingered < LINGER_BYTES)
+        while ((got = sl_stream_read_some(conn->stream, dropped, sizeof dropped)) > 0 &&
+               conn->n_lingered < LINGER_BYTES)
             conn->n_lingered += (size_t)got;
         if (got != SL_STREAM_AGAIN) {
             conn_destroy(conn);
@@ -153,7 +153,8 @@ call_run(SlCall *call)
     g_autoptr(GError) error = NULL;
 
     sl_log_set_request(sl_call_id(call));
-    if (origin_is_allowed(call, &error) && (!config->admit || config->admit(call, &error)) && call->route->handler(call, &error))
+    if (origin_is_allowed(call, &error) && (!config->admit || config->admit(call, &error)) &&
+        call->route->handler(call, &error))
         sl_reply_finish(call);
     else
         sl_reply_error(call, error);
@@ -163,8 +164,7 @@ call_run(SlCall *call)
 
 /* ---- the steps of a connection ---- */
 
-static Step
-to_worker(SlConn *conn);
+static Step to_worker(SlConn *conn);
 
 static Step
 refuse(SlCall *call, const GError *error)

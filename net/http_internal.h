@@ -1,8 +1,10 @@
 /*
- * What the files of the HTTP server share. One owner at a time works on a connection: the loop's thread or a thread of the pool.
+ * What the files of the HTTP server share. One owner at a time works on a connection: the loop's thread or a
+ * thread of the pool.
  *
- * Ownership is a bit of conn->flags. The descriptor stays in the epoll, edge-triggered, whoever owns the connection: an edge that comes while a worker has
- * it is only noted (or fires the call's cancel), so that moving to a worker and back costs no system call beyond the wake-up.
+ * Ownership is a bit of conn->flags. The descriptor stays in the epoll, edge-triggered, whoever owns the
+ * connection: an edge that comes while a worker has it is only noted (or fires the call's cancel), so that
+ * moving to a worker and back costs no system call beyond the wake-up.
  */
 #pragma once
 
@@ -16,8 +18,8 @@ typedef struct SlConn SlConn;
 
 enum {
     SL_HEAD_MAX = 64 * 1024,
-    SL_SMALL_REPLY = 16 * 1024,   /* up to here head and body are copied into one write */
-    SL_DRAIN_MAX = 256 * 1024,    /* of an unread body, read to keep the connection */
+    SL_SMALL_REPLY = 16 * 1024, /* up to here head and body are copied into one write */
+    SL_DRAIN_MAX = 256 * 1024,  /* of an unread body, read to keep the connection */
     SL_MAX_PARAMS = 8,
 };
 
@@ -32,7 +34,7 @@ struct SlConn {
     SlServer *server;
     SlStream *stream; /* NULL once taken. Stealing it needs the lock */
     SlWatch *watch;
-    SlCall *call;     /* in progress; NULL while parked */
+    SlCall *call; /* in progress; NULL while parked */
     atomic_uint flags;
     bool is_tcp, may_have_more, has_partial_head, is_lingering;
     int64_t since_ms; /* of the last change between idle, head, lingering */
@@ -43,12 +45,19 @@ struct SlConn {
 };
 
 typedef enum SlPhase {
-    SL_PHASE_HEAD,  /* waiting for a whole head */
-    SL_PHASE_READY, /* parsed, to be dispatched */
+    SL_PHASE_HEAD,    /* waiting for a whole head */
+    SL_PHASE_READY,   /* parsed, to be dispatched */
     SL_PHASE_REPLIED, /* the handler is done; what it left in pending has to go out */
 } SlPhase;
 
-typedef enum SlReplyState { SL_REPLY_NONE, SL_REPLY_CHUNKED, SL_REPLY_LENGTH, SL_REPLY_UNTIL_CLOSE, SL_REPLY_DONE, SL_REPLY_TAKEN } SlReplyState;
+typedef enum SlReplyState {
+    SL_REPLY_NONE,
+    SL_REPLY_CHUNKED,
+    SL_REPLY_LENGTH,
+    SL_REPLY_UNTIL_CLOSE,
+    SL_REPLY_DONE,
+    SL_REPLY_TAKEN
+} SlReplyState;
 
 typedef struct SlParam {
     const char *name; /* in the pattern; n_name bytes */
@@ -136,7 +145,8 @@ void sl_conn_cut(SlConn *conn);
 /* ---- http_call.c ---- */
 SlCall *sl_call_new(SlServer *server);
 void sl_call_free(SlCall *call);
-/* A head was parsed: decodes the path and finds the route. On false there is no route and *error says what is wrong with the path (404 without one). */
+/* A head was parsed: decodes the path and finds the route. On false there is no route and *error says what is
+ * wrong with the path (404 without one). */
 bool sl_call_prepare(SlCall *call, GError **error);
 /* Ready for the next request on the connection; what was read too much is kept. */
 void sl_call_next(SlCall *call);
@@ -160,8 +170,10 @@ bool sl_reply_flush(SlCall *call);
 
 /* ---- http_route.c ---- */
 /* The part of table that fits; NULL when none does. */
-const SlRoute *sl_route_find(const SlRoute *table, const char *method, const char *path, SlPathMatch *ret_match);
+const SlRoute *sl_route_find(const SlRoute *table, const char *method, const char *path,
+                             SlPathMatch *ret_match);
 /* Decodes %-escapes of n bytes onto out; plus: "+" is a space. False for a bad escape or a NUL. */
 bool sl_url_decode(const char *text, size_t n, bool plus, GString *out);
-/* A Host header that a browser could not have been tricked into: localhost, a literal address, one of allowed (may be NULL). */
+/* A Host header that a browser could not have been tricked into: localhost, a literal address, one of allowed
+ * (may be NULL). */
 bool sl_host_is_allowed(const char *host, char **allowed);

@@ -20,7 +20,7 @@ void
 sl_input_clear(SlInput *input)
 {
     g_free(input->data);
-    *input = (SlInput){ 0 };
+    *input = (SlInput){0};
 }
 
 static size_t
@@ -100,7 +100,8 @@ read_plain(SlHttpBody *body, void *data, size_t n, GError **error)
     return got;
 }
 
-/* Raw bytes into data: copied from *ret_input (not yet taken off it), or straight from the stream when that is NULL. */
+/* Raw bytes into data: copied from *ret_input (not yet taken off it), or straight from the stream when that
+ * is NULL. */
 static ssize_t
 chunks_fetch(SlHttpBody *body, void *data, size_t n, SlInput **ret_input, GError **error)
 {
@@ -138,7 +139,8 @@ read_chunked(SlHttpBody *body, char *data, size_t n, GError **error)
 
         if (n_raw <= 0)
             return n_raw;
-        if (!sl_http_parser_chunks(body->parser, data, (size_t)n_raw, &n_body, &n_used, &body->is_done, error)) {
+        if (!sl_http_parser_chunks(body->parser, data, (size_t)n_raw, &n_body, &n_used, &body->is_done,
+                                   error)) {
             body->has_failed = true;
             return SL_STREAM_FAILED;
         }
@@ -161,5 +163,6 @@ sl_http_body_read_some(SlHttpBody *body, void *data, size_t n, GError **error)
         return body_fail(body, error, "the body has broken off");
     if (body->is_done || n == 0)
         return 0;
-    return body->kind == SL_BODY_CHUNKED ? read_chunked(body, data, n, error) : read_plain(body, data, n, error);
+    return body->kind == SL_BODY_CHUNKED ? read_chunked(body, data, n, error)
+                                         : read_plain(body, data, n, error);
 }

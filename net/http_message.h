@@ -1,4 +1,5 @@
-/* What server and client share below their own waiting: a buffer of unread bytes, and a body that is decoded from it and from a stream. */
+/* What server and client share below their own waiting: a buffer of unread bytes, and a body that is decoded
+ * from it and from a stream. */
 #pragma once
 
 #include "net/http_parser.h"
@@ -16,14 +17,15 @@ void sl_input_clear(SlInput *input);
 
 typedef enum SlBodyKind { SL_BODY_NONE, SL_BODY_LENGTH, SL_BODY_CHUNKED, SL_BODY_UNTIL_CLOSE } SlBodyKind;
 
-/* input holds what was read with the head, and is used up first; afterwards more holds what was read too much. */
+/* input holds what was read with the head, and is used up first; afterwards more holds what was read too
+ * much. */
 typedef struct SlHttpBody {
     SlHttpParser *parser;
     SlStream *stream;
     SlInput *input;
     SlInput more;
     SlBodyKind kind;
-    int64_t left;    /* of SL_BODY_LENGTH */
+    int64_t left; /* of SL_BODY_LENGTH */
     bool is_done, has_failed;
     bool may_have_more; /* the last read from the stream filled its buffer */
 } SlHttpBody;
@@ -31,5 +33,6 @@ typedef struct SlHttpBody {
 /* A request's body as its head says. more is kept as it is, so that its memory is used again. */
 void sl_http_body_begin(SlHttpBody *body, SlBodyKind kind, int64_t length);
 bool sl_http_body_has_input(const SlHttpBody *body);
-/* As sl_stream_read_some: > 0 bytes, 0 the end, SL_STREAM_AGAIN, SL_STREAM_FAILED with *error (SL_ERROR_INVALID). */
+/* As sl_stream_read_some: > 0 bytes, 0 the end, SL_STREAM_AGAIN, SL_STREAM_FAILED with *error
+ * (SL_ERROR_INVALID). */
 ssize_t sl_http_body_read_some(SlHttpBody *body, void *data, size_t n, GError **error);

@@ -79,7 +79,7 @@ on_header_field(llhttp_t *llhttp, const char *at, size_t n)
             parser->failure = SL_ERROR_HEADERS;
             return HPE_USER;
         }
-        parser->names[parser->n_fields] = parser->values[parser->n_fields] = (Span){ 0 };
+        parser->names[parser->n_fields] = parser->values[parser->n_fields] = (Span){0};
         parser->n_fields++;
         parser->in_value = false;
     }
@@ -167,7 +167,7 @@ sl_http_parser_reset(SlHttpParser *parser)
     parser->failure = SL_ERROR_INVALID;
     parser->n_parsed = parser->n_head = parser->n_fields = 0;
     parser->n_body = parser->n_overhead = 0;
-    parser->target = (Span){ 0 };
+    parser->target = (Span){0};
 }
 
 static bool
@@ -176,7 +176,8 @@ malformed(GError **error, const char *what)
     return sl_fail(error, SL_ERROR_INVALID, "malformed HTTP: %s", what);
 }
 
-/* Line ends that llhttp lets pass: a bare LF after the first line or at the end, folded lines, fields without a name. */
+/* Line ends that llhttp lets pass: a bare LF after the first line or at the end, folded lines, fields without
+ * a name. */
 static bool
 lines_are_strict(const char *head, size_t n, GError **error)
 {
@@ -288,7 +289,8 @@ head_check_request(SlHttpParser *parser, const Notes *notes, GError **error)
     if (head->target[0] != '/' && strcmp(head->target, "*") != 0)
         return malformed(error, "the target is not a path");
     if (notes->n_hosts > 1 || (notes->n_hosts == 0 && head->minor == 1))
-        return malformed(error, notes->n_hosts ? "more than one Host header" : "missing required Host header");
+        return malformed(error,
+                         notes->n_hosts ? "more than one Host header" : "missing required Host header");
     return true;
 }
 
@@ -296,9 +298,9 @@ static bool
 head_finish(SlHttpParser *parser, char *buffer, GError **error)
 {
     SlHttpHead *head = &parser->head;
-    Notes notes = { 0 };
+    Notes notes = {0};
 
-    *head = (SlHttpHead){ .content_length = -1, .minor = parser->llhttp.http_minor };
+    *head = (SlHttpHead){.content_length = -1, .minor = parser->llhttp.http_minor};
     if (!lines_are_strict(buffer, parser->n_head, error))
         return false;
     if (parser->llhttp.http_major != 1 || head->minor > 1)
@@ -369,8 +371,8 @@ sl_http_head_get(const SlHttpHead *head, const char *name)
 }
 
 bool
-sl_http_parser_chunks(SlHttpParser *parser, char *data, size_t n, size_t *ret_n_body, size_t *ret_n_used, bool *ret_is_done,
-                      GError **error)
+sl_http_parser_chunks(SlHttpParser *parser, char *data, size_t n, size_t *ret_n_body, size_t *ret_n_used,
+                      bool *ret_is_done, GError **error)
 {
     llhttp_errno_t result;
     size_t n_used = n;

@@ -1,8 +1,8 @@
 /*
  * HTTP/1.x heads and chunked bodies: llhttp, and the refusals that it leaves to its user.
  *
- * A parser works on the owner's buffer, which begins with the message and may grow and move between calls. Only heads and the chunked coding are
- * its business; a body with a length needs no parser.
+ * A parser works on the owner's buffer, which begins with the message and may grow and move between calls.
+ * Only heads and the chunked coding are its business; a body with a length needs no parser.
  */
 #pragma once
 
@@ -40,8 +40,9 @@ void sl_http_parser_reset(SlHttpParser *parser);
 
 typedef enum SlHttpParse { SL_HTTP_MORE, SL_HTTP_HEAD, SL_HTTP_BAD } SlHttpParse;
 /*
- * Goes on with a head; buffer holds the n bytes of the message so far, those of earlier calls included. SL_HTTP_BAD with SL_ERROR_INVALID for what is
- * malformed or can be read two ways, SL_ERROR_HEADERS for more than 1000 fields. The size of the head is the owner's to limit.
+ * Goes on with a head; buffer holds the n bytes of the message so far, those of earlier calls included.
+ * SL_HTTP_BAD with SL_ERROR_INVALID for what is malformed or can be read two ways, SL_ERROR_HEADERS for more
+ * than 1000 fields. The size of the head is the owner's to limit.
  */
 SlHttpParse sl_http_parser_head(SlHttpParser *parser, char *buffer, size_t n, GError **error);
 /* After SL_HTTP_HEAD: borrowed until the buffer moves or the parser is reset. */
@@ -52,8 +53,9 @@ size_t sl_http_parser_n_head(SlHttpParser *parser);
 const char *sl_http_head_get(const SlHttpHead *head, const char *name);
 
 /*
- * Decodes n bytes of a chunked body in place: *ret_n_body bytes of it are at the beginning of data afterwards. *ret_n_used is n, or less when
- * *ret_is_done: the rest belongs to the next message and is unchanged. Trailers are read and dropped. Errors: SL_ERROR_INVALID.
+ * Decodes n bytes of a chunked body in place: *ret_n_body bytes of it are at the beginning of data
+ * afterwards. *ret_n_used is n, or less when *ret_is_done: the rest belongs to the next message and is
+ * unchanged. Trailers are read and dropped. Errors: SL_ERROR_INVALID.
  */
-bool sl_http_parser_chunks(SlHttpParser *parser, char *data, size_t n, size_t *ret_n_body, size_t *ret_n_used, bool *ret_is_done,
-                           GError **error);
+bool sl_http_parser_chunks(SlHttpParser *parser, char *data, size_t n, size_t *ret_n_body, size_t *ret_n_used,
+                           bool *ret_is_done, GError **error);

@@ -4,7 +4,8 @@
 
 enum { FORM_MAX = 1024 * 1024 };
 
-/* Splits text at "&" into decoded pairs. Pairs with a bad escape are dropped: those of the target were refused before. */
+/* Splits text at "&" into decoded pairs. Pairs with a bad escape are dropped: those of the target were
+ * refused before. */
 static void
 pairs_add(GPtrArray *pairs, const char *text, size_t n)
 {
@@ -30,8 +31,9 @@ has_form(SlCall *call)
 {
     const char *type = sl_call_header(call, "Content-Type");
 
-    return type && g_ascii_strncasecmp(type, "application/x-www-form-urlencoded", 33) == 0 && sl_call_has_body(call) &&
-           sl_call_content_length(call) <= FORM_MAX && !call->body.is_done && !call->on_loop;
+    return type && g_ascii_strncasecmp(type, "application/x-www-form-urlencoded", 33) == 0 &&
+           sl_call_has_body(call) && sl_call_content_length(call) <= FORM_MAX && !call->body.is_done &&
+           !call->on_loop;
 }
 
 static GPtrArray *
@@ -81,7 +83,7 @@ sl_call_query_all(SlCall *call, const char *name)
 bool
 sl_call_query_bool(SlCall *call, const char *name, bool otherwise)
 {
-    static const char *const falses[] = { "", "0", "no", "false", "none" };
+    static const char *const falses[] = {"", "0", "no", "false", "none"};
     const char *value = sl_call_query(call, name);
     g_autofree char *trimmed = NULL;
 

@@ -9,35 +9,35 @@ static const struct {
     unsigned status;
     const char *phrase;
 } phrases[] = {
-    { 101, "UPGRADED" }, /* Docker's word */
-    { 200, "OK" },
-    { 201, "Created" },
-    { 202, "Accepted" },
-    { 204, "No Content" },
-    { 206, "Partial Content" },
-    { 301, "Moved Permanently" },
-    { 302, "Found" },
-    { 304, "Not Modified" },
-    { 307, "Temporary Redirect" },
-    { 308, "Permanent Redirect" },
-    { 400, "Bad Request" },
-    { 401, "Unauthorized" },
-    { 403, "Forbidden" },
-    { 404, "Not Found" },
-    { 405, "Method Not Allowed" },
-    { 406, "Not Acceptable" },
-    { 409, "Conflict" },
-    { 412, "Precondition Failed" },
-    { 413, "Request Entity Too Large" },
-    { 416, "Requested Range Not Satisfiable" },
-    { 429, "Too Many Requests" },
-    { 431, "Request Header Fields Too Large" },
-    { 499, "Client Closed Request" },
-    { 500, "Internal Server Error" },
-    { 501, "Not Implemented" },
-    { 502, "Bad Gateway" },
-    { 503, "Service Unavailable" },
-    { 504, "Gateway Timeout" },
+    {101, "UPGRADED"}, /* Docker's word */
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {206, "Partial Content"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {409, "Conflict"},
+    {412, "Precondition Failed"},
+    {413, "Request Entity Too Large"},
+    {416, "Requested Range Not Satisfiable"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {499, "Client Closed Request"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
 };
 
 static const char *
@@ -82,8 +82,8 @@ sl_reply_send(SlCall *call, const void *data, size_t n)
     if (call->on_loop)
         call->is_broken = !send_on_loop(call, data, n);
     else
-        call->is_broken =
-            !sl_stream_write_all(call->conn->stream, NULL, data, n, call->server->config.body_timeout_ms, NULL);
+        call->is_broken = !sl_stream_write_all(call->conn->stream, NULL, data, n,
+                                               call->server->config.body_timeout_ms, NULL);
     return !call->is_broken;
 }
 
@@ -151,8 +151,9 @@ append_date(SlCall *call)
     if (now != (time_t)call->date_s) {
         call->date_s = now;
         gmtime_r(&now, &at);
-        g_snprintf(call->date, sizeof call->date, "%.3s, %02d %.3s %d %02d:%02d:%02d GMT", days + 3 * at.tm_wday, at.tm_mday,
-                   months + 3 * at.tm_mon, at.tm_year + 1900, at.tm_hour, at.tm_min, at.tm_sec);
+        g_snprintf(call->date, sizeof call->date, "%.3s, %02d %.3s %d %02d:%02d:%02d GMT",
+                   days + 3 * at.tm_wday, at.tm_mday, months + 3 * at.tm_mon, at.tm_year + 1900, at.tm_hour,
+                   at.tm_min, at.tm_sec);
     }
     append_field(call->out, "Date", call->date);
 }
@@ -225,7 +226,8 @@ sl_call_add_header(SlCall *call, const char *name, const char *value)
 /* ---- whole replies ---- */
 
 bool
-sl_call_reply(SlCall *call, unsigned status, const char *content_type, const void *body, size_t n, GError **error)
+sl_call_reply(SlCall *call, unsigned status, const char *content_type, const void *body, size_t n,
+              GError **error)
 {
     bool sends_body = n > 0 && !has_no_body(status) && !is_head(call);
 
@@ -372,7 +374,8 @@ sl_reply_finish(SlCall *call)
 static unsigned
 error_status(SlCall *call, const GError *error)
 {
-    bool is_ours = g_error_matches(error, SL_ERROR, SL_ERROR_CANCELLED) && atomic_load(&call->server->is_draining);
+    bool is_ours =
+        g_error_matches(error, SL_ERROR, SL_ERROR_CANCELLED) && atomic_load(&call->server->is_draining);
 
     return is_ours ? 503 : sl_error_http_status(error);
 }
@@ -384,7 +387,8 @@ sl_reply_error(SlCall *call, const GError *error)
     g_autofree char *message = g_utf8_make_valid(error->message, -1);
 
     if (status >= 500 && status != 503 && call->head)
-        sl_warn("request failed method=%s path=%s status=%u error=%s", call->head->method, call->path->str, status, message);
+        sl_warn("request failed method=%s path=%s status=%u error=%s", call->head->method, call->path->str,
+                status, message);
     if (call->reply != SL_REPLY_NONE) {
         call->is_broken |= call->reply != SL_REPLY_DONE && call->reply != SL_REPLY_TAKEN;
         return;
@@ -408,7 +412,8 @@ sl_call_take(SlCall *call)
     pthread_mutex_lock(&conn->lock);
     stream = g_steal_pointer(&conn->stream);
     pthread_mutex_unlock(&conn->lock);
-    sl_stream_unread(stream, call->body.more.data + call->body.more.at, call->body.more.end - call->body.more.at);
+    sl_stream_unread(stream, call->body.more.data + call->body.more.at,
+                     call->body.more.end - call->body.more.at);
     sl_stream_unread(stream, call->input.data + call->input.at, call->input.end - call->input.at);
     call->reply = SL_REPLY_TAKEN;
     return stream;
@@ -421,7 +426,8 @@ can_become_stream(SlCall *call, GError **error)
     if (!reply_is_open(call, error))
         return false;
     if (!call->on_loop && !sl_body_skip(call))
-        return sl_fail(error, SL_ERROR_INVALID, "the request body was not read before the connection became a stream");
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "the request body was not read before the connection became a stream");
     return true;
 }
 
@@ -429,7 +435,10 @@ static void
 append_upgrade(SlCall *call)
 {
     const char *protocol = sl_call_header(call, "Upgrade");
-    bool is_token = protocol && protocol[strspn(protocol, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-./")] == '\0';
+    bool is_token =
+        protocol &&
+        protocol[strspn(protocol, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-./")] ==
+            '\0';
 
     append_field(call->out, "Connection", "Upgrade");
     append_field(call->out, "Upgrade", is_token ? protocol : "tcp");
@@ -460,7 +469,8 @@ sl_call_hijack(SlCall *call, const char *content_type, GError **error)
 }
 
 SlFeed *
-sl_call_feed(SlCall *call, SlFraming framing, const char *content_type, const SlFeedOps *ops, void *user, GError **error)
+sl_call_feed(SlCall *call, SlFraming framing, const char *content_type, const SlFeedOps *ops, void *user,
+             GError **error)
 {
     SlFeed *feed;
 
@@ -477,7 +487,8 @@ sl_call_feed(SlCall *call, SlFraming framing, const char *content_type, const Sl
             append_field(call->out, "Transfer-Encoding", "chunked");
         head_end(call);
     }
-    feed = sl_relay_feed(call->server->config.relay, sl_call_take(call), framing, call->out->str, call->out->len, ops, user);
+    feed = sl_relay_feed(call->server->config.relay, sl_call_take(call), framing, call->out->str,
+                         call->out->len, ops, user);
     g_string_truncate(call->out, 0);
     return feed;
 }

@@ -9,7 +9,7 @@ match_note(SlPathMatch *match, const char *name, size_t n_name, size_t at, size_
 {
     if (match->n_params == SL_MAX_PARAMS)
         return false;
-    match->params[match->n_params++] = (SlParam){ .name = name, .n_name = n_name, .at = at, .n = n };
+    match->params[match->n_params++] = (SlParam){.name = name, .n_name = n_name, .at = at, .n = n};
     return true;
 }
 
@@ -25,11 +25,13 @@ match_segments(const char *pattern, const char *path, size_t at, SlPathMatch *ma
     n_pattern = strcspn(pattern, "/");
     n = strcspn(path + at, "/");
     if (*pattern != '{')
-        return n == n_pattern && memcmp(pattern, path + at, n) == 0 && match_segments(pattern + n, path, at + n, match);
+        return n == n_pattern && memcmp(pattern, path + at, n) == 0 &&
+               match_segments(pattern + n, path, at + n, match);
     if (n == 0)
         return false;
     if (n_pattern < 5 || memcmp(pattern + n_pattern - 4, "...}", 4) != 0)
-        return match_note(match, pattern + 1, n_pattern - 2, at, n) && match_segments(pattern + n_pattern, path, at + n, match);
+        return match_note(match, pattern + 1, n_pattern - 2, at, n) &&
+               match_segments(pattern + n_pattern, path, at + n, match);
 
     for (;;) {
         match->n_params = n_before;
@@ -50,7 +52,8 @@ sl_route_find(const SlRoute *table, const char *method, const char *path, SlPath
         if (strcmp(route->method, method) != 0 && strcmp(route->method, "*") != 0)
             continue;
         ret_match->n_params = 0;
-        if (strcmp(route->path, "*") == 0 || (path[0] == '/' && match_segments(route->path, path, 0, ret_match)))
+        if (strcmp(route->path, "*") == 0 ||
+            (path[0] == '/' && match_segments(route->path, path, 0, ret_match)))
             return route;
     }
     return NULL;

@@ -45,9 +45,9 @@ show(SlCall *call, GError **error)
 
     if (!sl_call_query_int(call, "n", -7, &number, error))
         return false;
-    text = g_strdup_printf("path=%s name=%s version=%d t=%s n=%d b=%d q=%s", sl_call_path(call), sl_call_param(call, "name"),
-                           sl_call_version(call), joined, (int)number, sl_call_query_bool(call, "b", true),
-                           sl_call_query(call, "q"));
+    text = g_strdup_printf("path=%s name=%s version=%d t=%s n=%d b=%d q=%s", sl_call_path(call),
+                           sl_call_param(call, "name"), sl_call_version(call), joined, (int)number,
+                           sl_call_query_bool(call, "b", true), sl_call_query(call, "q"));
     return sl_call_reply(call, 200, "text/plain", text, strlen(text), error);
 }
 
@@ -107,8 +107,8 @@ pieces(SlCall *call, GError **error)
 static bool
 pieces_of_length(SlCall *call, GError **error)
 {
-    return sl_call_begin_length(call, 200, "application/json", 8, error) && sl_call_write(call, "one", 3, error) &&
-           sl_call_write(call, "three", 5, error);
+    return sl_call_begin_length(call, 200, "application/json", 8, error) &&
+           sl_call_write(call, "one", 3, error) && sl_call_write(call, "three", 5, error);
 }
 
 static bool
@@ -124,8 +124,8 @@ json_named(SlCall *call, GError **error)
     typedef struct Named {
         char *name;
     } Named;
-    static const SlJsonField fields[] = { SL_JSON_FIELD(Named, name, "Name", SL_JSON_STRING, 0), { 0 } };
-    Named named = { 0 };
+    static const SlJsonField fields[] = {SL_JSON_FIELD(Named, name, "Name", SL_JSON_STRING, 0), {0}};
+    Named named = {0};
     bool ok = sl_call_json(call, fields, &named, error) &&
               sl_call_reply_json(call, 201, json_pack("{s:s?}", "Name", named.name), error);
 
@@ -134,36 +134,38 @@ json_named(SlCall *call, GError **error)
 }
 
 static const SlRoute routes[] = {
-    { "GET", "/_ping", ping, SL_ROUTE_FAST },
-    { "HEAD", "/_ping", ping, SL_ROUTE_FAST },
-    { "POST", "/_ping", ping, SL_ROUTE_FAST },
-    { "GET", "/slow", slow_ping, 0 },
-    { "GET", "/fail/{id}", fail, 0 },
-    { "GET", "/fast-fail/{id}", fail, SL_ROUTE_FAST },
-    { "POST", "/not-modified", not_modified, 0 },
-    { "GET", "/images/{name...}/json", show, SL_ROUTE_FAST },
-    { "POST", "/form/{name}", show, 0 },
-    { "POST", "/echo", echo, 0 },
-    { "POST", "/count", count, 0 },
-    { "POST", "/ignore", ignore_body, 0 },
-    { "GET", "/big", big, 0 },
-    { "GET", "/fast-big", big, SL_ROUTE_FAST },
-    { "GET", "/pieces", pieces, 0 },
-    { "GET", "/fast-pieces", pieces, SL_ROUTE_FAST },
-    { "GET", "/pieces-of-length", pieces_of_length, 0 },
-    { "GET", "/pieces-then-failure", pieces_then_failure, 0 },
-    { "POST", "/json", json_named, 0 },
-    { 0 },
+    {"GET", "/_ping", ping, SL_ROUTE_FAST},
+    {"HEAD", "/_ping", ping, SL_ROUTE_FAST},
+    {"POST", "/_ping", ping, SL_ROUTE_FAST},
+    {"GET", "/slow", slow_ping, 0},
+    {"GET", "/fail/{id}", fail, 0},
+    {"GET", "/fast-fail/{id}", fail, SL_ROUTE_FAST},
+    {"POST", "/not-modified", not_modified, 0},
+    {"GET", "/images/{name...}/json", show, SL_ROUTE_FAST},
+    {"POST", "/form/{name}", show, 0},
+    {"POST", "/echo", echo, 0},
+    {"POST", "/count", count, 0},
+    {"POST", "/ignore", ignore_body, 0},
+    {"GET", "/big", big, 0},
+    {"GET", "/fast-big", big, SL_ROUTE_FAST},
+    {"GET", "/pieces", pieces, 0},
+    {"GET", "/fast-pieces", pieces, SL_ROUTE_FAST},
+    {"GET", "/pieces-of-length", pieces_of_length, 0},
+    {"GET", "/pieces-then-failure", pieces_then_failure, 0},
+    {"POST", "/json", json_named, 0},
+    {0},
 };
-static const char *const headers[] = { "Api-Version", "1.44", "Ostype", "linux", NULL };
+static const char *const headers[] = {"Api-Version", "1.44", "Ostype", "linux", NULL};
 
 static void
 start(TestServer *self)
 {
-    test_server_start(self, (SlServerConfig){ .routes = routes, .strip_version = true, .headers = headers, .check_origin = true });
+    test_server_start(
+        self,
+        (SlServerConfig){.routes = routes, .strip_version = true, .headers = headers, .check_origin = true});
 }
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
+#define GET(path)                "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 #define POST(path, fields, body) "POST " path " HTTP/1.1\r\nHost: localhost\r\n" fields "\r\n" body
 
 /* ---- tests ---- */
@@ -234,8 +236,10 @@ test_requests_are_decoded(void)
 
     start(&self);
     get = test_ask(&self, false, GET("/v1.44/images/a%20b/c/json/json?t=1&t=%32%2b&b=False&n=12&q"));
-    form = test_ask(&self, false,
-                    POST("/form/x?q=in+url", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n", "t=1&t=2"));
+    form =
+        test_ask(&self, false,
+                 POST("/form/x?q=in+url",
+                      "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n", "t=1&t=2"));
     wrong = test_ask(&self, false, GET("/images/a/json?n=1x"));
     escape = test_ask(&self, false, GET("/images/%zz/json"));
     nul = test_ask(&self, false, GET("/images/a%00b/json"));
@@ -260,9 +264,13 @@ test_keeps_alive(void)
     for (int i = 0; i < 50; i++) {
         g_autofree char *reply = NULL;
 
-        test_send(fd, i % 3 == 0 ? GET("/_ping") : i % 3 == 1 ? GET("/slow") : POST("/echo", "Content-Length: 3\r\n", "abc"));
+        test_send(fd, i % 3 == 0   ? GET("/_ping")
+                      : i % 3 == 1 ? GET("/slow")
+                                   : POST("/echo", "Content-Length: 3\r\n", "abc"));
         reply = test_receive(fd);
-        g_assert_true(g_str_has_suffix(reply, i % 3 == 0 ? "\r\n\r\nOK" : i % 3 == 1 ? "\r\n\r\nslow" : "\r\n\r\nabc"));
+        g_assert_true(g_str_has_suffix(reply, i % 3 == 0   ? "\r\n\r\nOK"
+                                              : i % 3 == 1 ? "\r\n\r\nslow"
+                                                           : "\r\n\r\nabc"));
     }
     test_server_stop(&self);
 }
@@ -277,7 +285,9 @@ test_pipelined_answers_keep_their_order(void)
     start(&self);
     fd = test_connect(&self, false);
     for (int i = 0; i < 100; i++)
-        g_string_append(all, i % 2 ? GET("/_ping") : POST("/echo", "Transfer-Encoding: chunked\r\n", "3\r\nxyz\r\n0\r\n\r\n"));
+        g_string_append(all, i % 2
+                                 ? GET("/_ping")
+                                 : POST("/echo", "Transfer-Encoding: chunked\r\n", "3\r\nxyz\r\n0\r\n\r\n"));
     test_send(fd, all->str);
     for (int i = 0; i < 100; i++) {
         g_autofree char *reply = test_receive(fd);
@@ -418,7 +428,7 @@ test_big_bodies_up(void)
 static void
 test_big_bodies_down(void)
 {
-    static const char *const requests[] = { GET("/big"), GET("/fast-big") };
+    static const char *const requests[] = {GET("/big"), GET("/fast-big")};
     TestServer self;
 
     start(&self);
@@ -524,12 +534,16 @@ test_json_bodies(void)
     static const struct {
         const char *request, *status, *part;
     } cases[] = {
-        { POST("/json", "Content-Type: application/json; charset=utf-8\r\nContent-Length: 12\r\n", "{\"name\":\"a\"}"), "201", "{\"Name\":\"a\"}" },
-        { POST("/json", "", ""), "201", "{\"Name\":null}" },
-        { POST("/json", "Content-Type: text/plain\r\nContent-Length: 12\r\n", "{\"name\":\"a\"}"), "400", "unsupported Content-Type" },
-        { POST("/json", "Content-Length: 12\r\n", "{\"name\":\"a\"}"), "400", "unsupported Content-Type" },
-        { POST("/json", "Content-Type: application/json\r\nContent-Length: 10\r\n", "{\"name\":3}"), "400", "Name" },
-        { POST("/json", "Content-Type: application/json\r\nContent-Length: 3\r\n", "{\"n"), "400", "message" },
+        {POST("/json", "Content-Type: application/json; charset=utf-8\r\nContent-Length: 12\r\n",
+              "{\"name\":\"a\"}"),
+         "201", "{\"Name\":\"a\"}"},
+        {POST("/json", "", ""), "201", "{\"Name\":null}"},
+        {POST("/json", "Content-Type: text/plain\r\nContent-Length: 12\r\n", "{\"name\":\"a\"}"), "400",
+         "unsupported Content-Type"},
+        {POST("/json", "Content-Length: 12\r\n", "{\"name\":\"a\"}"), "400", "unsupported Content-Type"},
+        {POST("/json", "Content-Type: application/json\r\nContent-Length: 10\r\n", "{\"name\":3}"), "400",
+         "Name"},
+        {POST("/json", "Content-Type: application/json\r\nContent-Length: 3\r\n", "{\"n"), "400", "message"},
     };
     TestServer self;
 
@@ -551,10 +565,13 @@ test_foreign_pages_are_refused_on_tcp(void)
         const char *fields;
         bool is_allowed;
     } cases[] = {
-        { "Host: localhost:2375\r\n", true },  { "Host: 127.0.0.1:80\r\n", true },
-        { "Host: [::1]:80\r\n", true },        { "Host: evil.example\r\n", false },
-        { "Host: localhost.evil\r\n", false }, { "Host: [evil]\r\n", false },
-        { "Host: localhost\r\nOrigin: http://localhost\r\n", false },
+        {"Host: localhost:2375\r\n", true},
+        {"Host: 127.0.0.1:80\r\n", true},
+        {"Host: [::1]:80\r\n", true},
+        {"Host: evil.example\r\n", false},
+        {"Host: localhost.evil\r\n", false},
+        {"Host: [evil]\r\n", false},
+        {"Host: localhost\r\nOrigin: http://localhost\r\n", false},
     };
     TestServer self;
 
@@ -585,7 +602,7 @@ test_admission_comes_first(void)
     TestServer self;
     g_autofree char *fine = NULL, *fast = NULL, *slow = NULL;
 
-    test_server_start(&self, (SlServerConfig){ .routes = routes, .strip_version = true, .admit = admit_some });
+    test_server_start(&self, (SlServerConfig){.routes = routes, .strip_version = true, .admit = admit_some});
     fine = test_ask(&self, false, GET("/v1.44/_ping"));
     fast = test_ask(&self, false, GET("/v1.45/_ping"));
     slow = test_ask(&self, false, GET("/v1.45/slow"));
@@ -622,7 +639,7 @@ test_many_clients_at_once(void)
 {
     TestServer self;
     atomic_int n_done = 0;
-    Client client = { &self, &n_done };
+    Client client = {&self, &n_done};
     pthread_t threads[8];
 
     start(&self);
@@ -644,14 +661,16 @@ main(int argc, char **argv)
     g_test_add_func("/net/server-sends-no-body-to-head", test_head_has_no_body);
     g_test_add_func("/net/server-decodes-path-query-and-form", test_requests_are_decoded);
     g_test_add_func("/net/server-keeps-connections", test_keeps_alive);
-    g_test_add_func("/net/server-answers-pipelined-requests-in-order", test_pipelined_answers_keep_their_order);
+    g_test_add_func("/net/server-answers-pipelined-requests-in-order",
+                    test_pipelined_answers_keep_their_order);
     g_test_add_func("/net/server-waits-for-a-slow-reader", test_pipelined_answers_wait_for_a_slow_reader);
     g_test_add_func("/net/server-speaks-http-1.0", test_http_1_0);
     g_test_add_func("/net/server-obeys-connection-close", test_connection_close_is_obeyed);
     g_test_add_func("/net/server-replies-in-pieces", test_replies_in_pieces);
     g_test_add_func("/net/server-takes-big-bodies", test_big_bodies_up);
     g_test_add_func("/net/server-gives-big-bodies", test_big_bodies_down);
-    g_test_add_func("/net/server-continues-when-the-body-is-wanted", test_expect_is_answered_when_the_body_is_wanted);
+    g_test_add_func("/net/server-continues-when-the-body-is-wanted",
+                    test_expect_is_answered_when_the_body_is_wanted);
     g_test_add_func("/net/server-copes-with-unread-bodies", test_unread_bodies);
     g_test_add_func("/net/server-refuses-broken-bodies", test_broken_bodies);
     g_test_add_func("/net/server-reads-json", test_json_bodies);

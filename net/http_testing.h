@@ -1,4 +1,5 @@
-/* For tests of the HTTP server: one on a unix socket and a TCP port of its own, and a client that speaks in raw bytes. */
+/* For tests of the HTTP server: one on a unix socket and a TCP port of its own, and a client that speaks in
+ * raw bytes. */
 #pragma once
 
 #include "net/http_server.h"
@@ -19,7 +20,8 @@ void test_server_stop(TestServer *self);
 int test_connect(TestServer *self, bool over_tcp);
 void test_send(int fd, const char *text);
 void test_send_bytes(int fd, const void *data, size_t n);
-/* One reply: head and body, the chunked coding left in. A reply without either framing is read to its end. Caller frees. */
+/* One reply: head and body, the chunked coding left in. A reply without either framing is read to its end.
+ * Caller frees. */
 char *test_receive(int fd);
 /* The reply to a request without a body. */
 char *test_receive_head(int fd);

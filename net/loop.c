@@ -84,7 +84,8 @@ timer_sift_down(SlLoop *loop, SlTimer *timer)
     guint child;
 
     while ((child = 2 * index + 1) < loop->timers->len) {
-        if (child + 1 < loop->timers->len && timer_at(loop, child + 1)->due_ms < timer_at(loop, child)->due_ms)
+        if (child + 1 < loop->timers->len &&
+            timer_at(loop, child + 1)->due_ms < timer_at(loop, child)->due_ms)
             child++;
         if (timer_at(loop, child)->due_ms >= timer->due_ms)
             break;
@@ -99,7 +100,8 @@ sl_timer_new(SlLoop *loop, int64_t delay_ms, void (*fire)(void *data), void *dat
 {
     SlTimer *timer = g_new(SlTimer, 1);
 
-    *timer = (SlTimer){ .loop = loop, .due_ms = sl_clock_monotonic_ms() + MAX(0, delay_ms), .fire = fire, .data = data };
+    *timer = (SlTimer){
+        .loop = loop, .due_ms = sl_clock_monotonic_ms() + MAX(0, delay_ms), .fire = fire, .data = data};
     timer->index = loop->timers->len;
     g_ptr_array_add(loop->timers, timer);
     timer_sift_up(loop, timer);
@@ -156,10 +158,11 @@ timers_fire(SlLoop *loop)
 static void
 watch_control(SlWatch *watch, int operation, uint32_t events)
 {
-    struct epoll_event event = { .events = events, .data.ptr = watch };
+    struct epoll_event event = {.events = events, .data.ptr = watch};
 
     if (epoll_ctl(watch->loop->epoll_fd, operation, watch->fd, &event) < 0)
-        sl_error("epoll refused a descriptor fd=%d operation=%d error=%s", watch->fd, operation, g_strerror(errno));
+        sl_error("epoll refused a descriptor fd=%d operation=%d error=%s", watch->fd, operation,
+                 g_strerror(errno));
 }
 
 void
@@ -223,7 +226,7 @@ sl_loop_post(SlLoop *loop, void (*fn)(void *), void *data)
     Post *post = g_new(Post, 1);
     bool was_empty;
 
-    *post = (Post){ .run = fn, .data = data };
+    *post = (Post){.run = fn, .data = data};
     pthread_mutex_lock(&loop->lock);
     was_empty = loop->first == NULL;
     *loop->last = post;
@@ -233,7 +236,8 @@ sl_loop_post(SlLoop *loop, void (*fn)(void *), void *data)
         eventfd_write(loop->wake_fd, 1);
 }
 
-/* Runs what was posted before this call. What these post in turn waits for the next round, so that descriptors get theirs. */
+/* Runs what was posted before this call. What these post in turn waits for the next round, so that
+ * descriptors get theirs. */
 static void
 posts_run(SlLoop *loop)
 {
@@ -318,14 +322,15 @@ SlLoop *
 sl_loop_new(const char *name, GError **error)
 {
     SlLoop *loop = g_new0(SlLoop, 1);
-    struct epoll_event wake = { .events = EPOLLIN };
+    struct epoll_event wake = {.events = EPOLLIN};
 
     pthread_mutex_init(&loop->lock, NULL);
     loop->last = &loop->first;
     loop->timers = g_ptr_array_new();
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (loop->epoll_fd < 0 || loop->wake_fd < 0 || epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &wake) < 0) {
+    if (loop->epoll_fd < 0 || loop->wake_fd < 0 ||
+        epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &wake) < 0) {
         sl_fail_errno(error, errno, "making the event loop %s", name);
         loop_destroy(loop);
         return NULL;

@@ -1,6 +1,7 @@
 /*
- * Heads and chunked bodies as a peer may send them. The first byte chooses request or response and the size of the steps in which the rest arrives; what the
- * parser says must not depend on the steps, or two readers of one connection would see different messages.
+ * Heads and chunked bodies as a peer may send them. The first byte chooses request or response and the size
+ * of the steps in which the rest arrives; what the parser says must not depend on the steps, or two readers
+ * of one connection would see different messages.
  */
 #include "net/http_internal.h"
 
@@ -44,9 +45,9 @@ static void
 use_head(const SlHttpHead *head)
 {
     static const SlRoute routes[] = {
-        { "GET", "/images/{name...}/json", never_called, 0 },
-        { "*", "/a/{x}/{y...}", never_called, 0 },
-        { 0 },
+        {"GET", "/images/{name...}/json", never_called, 0},
+        {"*", "/a/{x}/{y...}", never_called, 0},
+        {0},
     };
     g_autoptr(GString) path = g_string_new(NULL);
     SlPathMatch match;
@@ -68,7 +69,7 @@ static Verdict
 parse(const char *bytes, size_t n, size_t n_step, bool is_response)
 {
     g_autoptr(SlHttpParser) parser = sl_http_parser_new(is_response);
-    Verdict verdict = { .body = g_string_new(NULL) };
+    Verdict verdict = {.body = g_string_new(NULL)};
     SlHttpParse result = SL_HTTP_MORE;
     g_autofree char *buffer = NULL;
 
@@ -104,7 +105,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     stepped = parse(bytes, n - 1, 1 + (data[0] >> 1) % 64, data[0] & 1);
     g_assert(whole.is_taken == stepped.is_taken);
     if (whole.is_taken)
-        g_assert(whole.n_head == stepped.n_head && whole.n_used == stepped.n_used && g_string_equal(whole.body, stepped.body));
+        g_assert(whole.n_head == stepped.n_head && whole.n_used == stepped.n_used &&
+                 g_string_equal(whole.body, stepped.body));
     g_string_free(whole.body, TRUE);
     g_string_free(stepped.body, TRUE);
     return 0;
