@@ -25,12 +25,20 @@ kick_stdin_feeds(SlContainer *container)
 }
 
 static void
-open_stdin(SlContainer *container, SlLink *link, uint64_t sent)
+open_stdin(SlContainer *container, SlChannel *channel /* taken */)
 {
     g_clear_pointer(&container->stdin_, sl_channel_unref);
-    container->stdin_ = sl_channel_new(link, 0);
-    sl_channel_resume(container->stdin_, sent);
+    container->stdin_ = channel;
     kick_stdin_feeds(container);
+}
+
+static void
+resume_stdin(SlRun *run, uint64_t sent)
+{
+    SlChannel *channel = sl_channel_new(run->link, 0);
+
+    sl_channel_resume(channel, sent);
+    open_stdin(run->container, channel);
 }
 
 typedef struct OpenStdin {
@@ -48,7 +56,7 @@ open_started(void *data)
     is_current = open->container->link == open->link;
     pthread_mutex_unlock(&open->container->lock);
     if (is_current)
-        open_stdin(open->container, open->link, 0);
+        open_stdin(open->container, sl_channel_new(open->link, 0));
     sl_link_unref(open->link);
     sl_container_unref(open->container);
     g_free(open);
@@ -105,7 +113,7 @@ on_hello(void *user, const json_t *hello)
     if (strcmp(state, "running") == 0) {
         sl_log_run_started(container->log);
         sl_log_grew(container->log, (uint64_t)MAX(0, length_of(hello)));
-        open_stdin(container, run->link, (uint64_t)json_integer_value(json_object_get(hello, "stdin_received")));
+        resume_stdin(run, (uint64_t)json_integer_value(json_object_get(hello, "stdin_received")));
         sl_execs_adopt(container, run->link, json_object_get(hello, "execs"));
         if (!was_running)
             post_started(container, hello);

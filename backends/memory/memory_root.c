@@ -239,7 +239,7 @@ open_program(int root_fd, const DkContainerCreate *config)
 char *
 memory_root_native_warning(const SlLaunchSpec *spec)
 {
-    static const char stub[] = "\177ELF stub"; /* the built-in image's own tools */
+    static const char stub[] = "\177ELF: Sockerless"; /* the built-in image's own tools */
     sl_autofd int root_fd = open(spec->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
     sl_autofd int fd = root_fd >= 0 ? open_program(root_fd, spec->config) : -1;
     char head[sizeof stub - 1];
