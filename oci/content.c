@@ -126,7 +126,8 @@ sl_content_open_blob(SlContent *content, const char *digest, GError **error)
 }
 
 bool
-sl_content_read(SlContent *content, const char *digest, size_t max, char **ret_data, size_t *ret_n, GError **error)
+sl_content_read(SlContent *content, const char *digest, size_t max, char **ret_data, size_t *ret_n,
+                GError **error)
 {
     sl_autofd int fd = sl_content_open_blob(content, digest, error);
     g_autofree char *data = NULL;
@@ -148,7 +149,8 @@ sl_content_read(SlContent *content, const char *digest, size_t max, char **ret_d
     data[n] = '\0';
     found = sl_digest_of(data, n);
     if (strcmp(found, digest) != 0)
-        return sl_fail(error, SL_ERROR_SYSTEM, "blob %s is damaged on disk: its content has digest %s", digest, found);
+        return sl_fail(error, SL_ERROR_SYSTEM, "blob %s is damaged on disk: its content has digest %s",
+                       digest, found);
 
     *ret_data = g_steal_pointer(&data);
     if (ret_n)
@@ -197,12 +199,13 @@ is_whole(SlContent *content, const char *digest, int64_t n)
 {
     struct stat status;
 
-    return fstatat(content->blobs_fd, sl_digest_hex(digest), &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_size == n;
+    return fstatat(content->blobs_fd, sl_digest_hex(digest), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+           status.st_size == n;
 }
 
 bool
-sl_blob_writer_commit(SlBlobWriter *writer, const char *expected_digest, int64_t expected_size, char **ret_digest,
-                      GError **error)
+sl_blob_writer_commit(SlBlobWriter *writer, const char *expected_digest, int64_t expected_size,
+                      char **ret_digest, GError **error)
 {
     SlContent *content = writer->content;
     g_autofree char *digest = sl_digester_finish(writer->digester);

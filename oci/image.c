@@ -91,7 +91,8 @@ runtime_config_check(const json_t *root, GError **error)
 
     return sl_document_object(config, "Labels", config_what, &labels, error) &&
            string_values_check(labels, "Labels", error) &&
-           sl_document_object(config, "Volumes", config_what, &volumes, error) && volumes_check(volumes, error);
+           sl_document_object(config, "Volumes", config_what, &volumes, error) &&
+           volumes_check(volumes, error);
 }
 
 /* RFC 3339 to nanoseconds; what is missing, before 1970 or no time is 0. */

@@ -15,7 +15,7 @@ typedef struct SlImageLayer {
 typedef struct SlImage {
     char *id;              /* "sha256:…" of the config blob */
     char *manifest_digest; /* what RepoDigests shows; NULL when it was never in a registry */
-    json_t *config;        /* the whole config document (architecture, config {Env, Cmd, …}, rootfs, history) */
+    json_t *config; /* the whole config document (architecture, config {Env, Cmd, …}, rootfs, history) */
     GPtrArray *layers;     /* of SlImageLayer *, bottom first */
     int64_t size;          /* uncompressed bytes of all layers, known once unpacked; until then the blobs' */
     char *architecture, *os, *variant;
@@ -25,8 +25,9 @@ typedef struct SlImage {
 void sl_image_free(SlImage *image);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlImage, sl_image_free)
 
-/* Reads a manifest blob (Docker schema 2 or OCI; not an index) and its config from the store. Every field is checked: foreign media types, layer counts that differ from
- * rootfs.diff_ids, sizes, digests, depth. Errors: SL_ERROR_INVALID naming what is wrong, SL_ERROR_NOT_FOUND for a missing blob. */
+/* Reads a manifest blob (Docker schema 2 or OCI; not an index) and its config from the store. Every field is
+ * checked: foreign media types, layer counts that differ from rootfs.diff_ids, sizes, digests, depth. Errors:
+ * SL_ERROR_INVALID naming what is wrong, SL_ERROR_NOT_FOUND for a missing blob. */
 SlImage *sl_image_load(SlContent *content, const char *manifest_digest, GError **error);
 
 /* A platform "os/arch[/variant]"; NULL fields match anything. */
@@ -40,7 +41,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SlPlatform, sl_platform_clear)
 void sl_platform_host(SlPlatform *ret_platform);
 
 /*
- * The built-in image (DESIGN §6a): makes manifest, config and layer blobs from the tar of the sandbox's userland. Deterministic: the same tar gives the same id. ret_manifest_digest: caller frees.
- * Its config: Cmd ["/bin/sh"], Env PATH, label org.opencontainers.image.title=sockerless/base.
+ * The built-in image (DESIGN §6a): makes manifest, config and layer blobs from the tar of the sandbox's
+ * userland. Deterministic: the same tar gives the same id. ret_manifest_digest: caller frees. Its config: Cmd
+ * ["/bin/sh"], Env PATH, label org.opencontainers.image.title=sockerless/base.
  */
-bool sl_image_make_base(SlContent *content, const char *rootfs_tar, char **ret_manifest_digest, GError **error);
+bool sl_image_make_base(SlContent *content, const char *rootfs_tar, char **ret_manifest_digest,
+                        GError **error);

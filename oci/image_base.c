@@ -49,7 +49,8 @@ config_make(const char *diff_id)
     sl_platform_host(&host);
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:{s:[s], s:[s], s:s, s:{s:s}}, s:{s:s, s:[s]}, s:[{s:s, s:s}]}",
-        "created", "1970-01-01T00:00:00Z", "author", "Sockerless", "architecture", host.architecture, "os", host.os,
+        "created", "1970-01-01T00:00:00Z", "author", "Sockerless",
+        "architecture", host.architecture, "os", host.os,
         "config",
             "Cmd", "/bin/sh",
             "Env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

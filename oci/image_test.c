@@ -14,8 +14,10 @@
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define DIGEST "sha256:" HEX64
-#define LAYER "{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"" DIGEST "\",\"size\":1}"
-#define CONFIG "{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"" DIGEST "\",\"size\":1}"
+#define LAYER                                                                                                \
+    "{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"" DIGEST "\",\"size\":1}"
+#define CONFIG                                                                                               \
+    "{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"" DIGEST "\",\"size\":1}"
 #define MANIFEST(rest) "{\"schemaVersion\":2,\"config\":" CONFIG rest "}"
 
 typedef struct Fixture {
@@ -55,32 +57,44 @@ static const struct {
     { "[]", NULL, "invalid manifest: not a JSON object" },
     { "{\"schemaVersion\":1}", NULL, "invalid manifest: schemaVersion must be 2" },
     { "{\"schemaVersion\":2}", NULL, "invalid manifest: it has no config" },
-    { "{\"schemaVersion\":2,\"schemaVersion\":2}", NULL, "invalid manifest: not JSON: duplicate object key near '\"schemaVersion\"'" },
+    { "{\"schemaVersion\":2,\"schemaVersion\":2}", NULL,
+      "invalid manifest: not JSON: duplicate object key near '\"schemaVersion\"'" },
     { "{\"schemaVersion\":1,\"fsLayers\":[]}", NULL,
       "Docker Image manifest version 2, schema 1 is no longer supported: push the image again" },
     /* One document, two readings. */
-    { MANIFEST(",\"layers\":[],\"manifests\":[]"), NULL, "invalid manifest: its content does not fit its media type" },
-    { MANIFEST(",\"layers\":[]"), SL_MEDIA_OCI_INDEX, "invalid manifest: its content does not fit its media type" },
+    { MANIFEST(",\"layers\":[],\"manifests\":[]"), NULL,
+      "invalid manifest: its content does not fit its media type" },
+    { MANIFEST(",\"layers\":[]"), SL_MEDIA_OCI_INDEX,
+      "invalid manifest: its content does not fit its media type" },
     { MANIFEST(",\"layers\":[],\"mediaType\":\"" SL_MEDIA_OCI_INDEX "\""), NULL,
       "invalid manifest: its content does not fit its media type" },
     { MANIFEST(",\"layers\":[],\"mediaType\":\"" SL_MEDIA_OCI_MANIFEST "\""), SL_MEDIA_DOCKER_INDEX,
-      "invalid manifest: it is \"" SL_MEDIA_OCI_MANIFEST "\", but was sent as \"" SL_MEDIA_DOCKER_INDEX "\"" },
-    { MANIFEST(",\"layers\":[],\"mediaType\":\"text/html\""), NULL, "unsupported manifest media type \"text/html\"" },
+      "invalid manifest: it is \"" SL_MEDIA_OCI_MANIFEST "\", but was sent as \"" SL_MEDIA_DOCKER_INDEX
+      "\"" },
+    { MANIFEST(",\"layers\":[],\"mediaType\":\"text/html\""), NULL,
+      "unsupported manifest media type \"text/html\"" },
     { MANIFEST(",\"layers\":{}"), NULL, "invalid manifest: \"layers\" must be a list" },
     { MANIFEST(",\"layers\":[7]"), NULL, "invalid manifest: layer is not an object" },
-    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"sha256:../x\",\"size\":1}]"), NULL,
-      "invalid manifest: layer has no valid sha256 digest" },
-    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"" DIGEST "\",\"size\":-1}]"), NULL,
-      "layer: \"size\" must be a size in bytes" },
-    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"" DIGEST "\"}]"), NULL,
-      "invalid manifest: layer has no size" },
-    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/x-evil\",\"digest\":\"" DIGEST "\",\"size\":1}]"), NULL,
-      "unsupported layer media type \"application/x-evil\"" },
-    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip\",\"urls\":[\"http://evil/\"],"
-               "\"digest\":\"" DIGEST "\",\"size\":1}]"), NULL,
-      "foreign layers are not supported (media type application/vnd.docker.image.rootfs.foreign.diff.tar.gzip)" },
-    { "{\"schemaVersion\":2,\"config\":{\"mediaType\":\"application/vnd.cncf.helm.config.v1+json\",\"digest\":\"" DIGEST
-      "\",\"size\":1},\"layers\":[]}", NULL,
+    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/"
+               "vnd.oci.image.layer.v1.tar\",\"digest\":\"sha256:../x\",\"size\":1}]"),
+      NULL, "invalid manifest: layer has no valid sha256 digest" },
+    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"" DIGEST
+               "\",\"size\":-1}]"),
+      NULL, "layer: \"size\" must be a size in bytes" },
+    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"" DIGEST
+               "\"}]"),
+      NULL, "invalid manifest: layer has no size" },
+    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/x-evil\",\"digest\":\"" DIGEST "\",\"size\":1}]"),
+      NULL, "unsupported layer media type \"application/x-evil\"" },
+    { MANIFEST(",\"layers\":[{\"mediaType\":\"application/"
+               "vnd.docker.image.rootfs.foreign.diff.tar.gzip\",\"urls\":[\"http://evil/\"],"
+               "\"digest\":\"" DIGEST "\",\"size\":1}]"),
+      NULL,
+      "foreign layers are not supported (media type "
+      "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip)" },
+    { "{\"schemaVersion\":2,\"config\":{\"mediaType\":\"application/"
+      "vnd.cncf.helm.config.v1+json\",\"digest\":\"" DIGEST "\",\"size\":1},\"layers\":[]}",
+      NULL,
       "unsupported media type application/vnd.cncf.helm.config.v1+json: this is not a container image" },
 };
 
@@ -89,8 +103,8 @@ test_manifests(void)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(manifests); i++) {
         g_autoptr(GError) error = NULL;
-        g_autoptr(SlManifest) manifest =
-            sl_manifest_parse(manifests[i].text, strlen(manifests[i].text), manifests[i].content_type, &error);
+        g_autoptr(SlManifest) manifest = sl_manifest_parse(manifests[i].text, strlen(manifests[i].text),
+                                                           manifests[i].content_type, &error);
 
         g_assert_cmpstr(error ? error->message : NULL, ==, manifests[i].message);
         g_assert_true((manifest != NULL) == (error == NULL));
@@ -123,8 +137,9 @@ test_too_many_layers_are_refused(void)
     g_assert_cmpstr(error->message, ==, "max depth exceeded: the image has 128 layers");
 }
 
-#define ENTRY(n, platform) \
-    "{\"mediaType\":\"" SL_MEDIA_OCI_MANIFEST "\",\"size\":" #n ",\"digest\":\"" DIGEST "\",\"platform\":{" platform "}}"
+#define ENTRY(n, platform)                                                                                   \
+    "{\"mediaType\":\"" SL_MEDIA_OCI_MANIFEST "\",\"size\":" #n ",\"digest\":\"" DIGEST                      \
+    "\",\"platform\":{" platform "}}"
 
 static void
 test_platforms_choose(void)
@@ -197,17 +212,19 @@ put_image(Fixture *fixture, json_t *config, const char *layer_digest, int64_t la
     int64_t ignored;
 
     return put_json(fixture,
-                    json_pack("{s:i, s:{s:s, s:s, s:I}, s:[{s:s, s:s, s:I}]}", "schemaVersion", 2, "config", "mediaType",
-                              SL_MEDIA_OCI_CONFIG, "digest", config_digest, "size", (json_int_t)config_size, "layers",
-                              "mediaType", SL_MEDIA_OCI_LAYER, "digest", layer_digest, "size", (json_int_t)layer_size),
+                    json_pack("{s:i, s:{s:s, s:s, s:I}, s:[{s:s, s:s, s:I}]}", "schemaVersion", 2, "config",
+                              "mediaType", SL_MEDIA_OCI_CONFIG, "digest", config_digest, "size",
+                              (json_int_t)config_size, "layers", "mediaType", SL_MEDIA_OCI_LAYER, "digest",
+                              layer_digest, "size", (json_int_t)layer_size),
                     &ignored);
 }
 
 static json_t *
 config_with(const char *diff_id, json_t *runtime)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:{s:s, s:[s]}}", "os", "linux", "architecture", "amd64", "created",
-                     "2024-01-02T03:04:05.000000006Z", "config", runtime, "rootfs", "type", "layers", "diff_ids", diff_id);
+    return json_pack("{s:s, s:s, s:s, s:o, s:{s:s, s:[s]}}", "os", "linux", "architecture", "amd64",
+                     "created", "2024-01-02T03:04:05.000000006Z", "config", runtime, "rootfs", "type",
+                     "layers", "diff_ids", diff_id);
 }
 
 static void
@@ -251,7 +268,8 @@ test_layer_counts_must_agree(Fixture *fixture, gconstpointer data)
     g_autofree char *manifest = NULL;
     g_autoptr(GError) error = NULL;
 
-    json_array_append_new(json_object_get(json_object_get(config, "rootfs"), "diff_ids"), json_string(DIGEST));
+    json_array_append_new(json_object_get(json_object_get(config, "rootfs"), "diff_ids"),
+                          json_string(DIGEST));
     manifest = put_image(fixture, config, DIGEST, 5);
     g_assert_null(sl_image_load(fixture->content, manifest, &error));
     g_assert_cmpstr(error->message, ==, "invalid image: 1 layers, but 2 diff_ids in its config");
@@ -269,7 +287,9 @@ test_missing_blobs_are_said(Fixture *fixture, gconstpointer data)
 static char *
 base_tar(Fixture *fixture)
 {
-    static const TarEntry entries[] = { { '5', .name = "bin" }, { '0', "bin/sh", .data = "#!", .mode = 0755 }, { 0 } };
+    static const TarEntry entries[] = { { '5', .name = "bin" },
+                                        { '0', "bin/sh", .data = "#!", .mode = 0755 },
+                                        { 0 } };
     g_autoptr(GByteArray) tar = tar_of(entries);
     char *path = g_build_filename(fixture->folder, "base.tar", NULL);
 
@@ -340,7 +360,8 @@ prepare_run(void *data)
     Preparer *preparer = data;
     g_autofree char *path = NULL;
 
-    preparer->ok = sl_rootfs_prepare(preparer->fixture->content, preparer->image, preparer->rootfs, NULL, NULL, &path, NULL, NULL);
+    preparer->ok = sl_rootfs_prepare(preparer->fixture->content, preparer->image, preparer->rootfs, NULL,
+                                     NULL, &path, NULL, NULL);
     return NULL;
 }
 

@@ -7,8 +7,8 @@
 
 static const char *const manifest_types[] = { SL_MEDIA_DOCKER_MANIFEST, SL_MEDIA_OCI_MANIFEST, NULL };
 static const char *const index_types[] = { SL_MEDIA_DOCKER_INDEX, SL_MEDIA_OCI_INDEX, NULL };
-static const char *const config_types[] = { "application/vnd.docker.container.image.v1+json", SL_MEDIA_OCI_CONFIG,
-                                            NULL };
+static const char *const config_types[] = { "application/vnd.docker.container.image.v1+json",
+                                            SL_MEDIA_OCI_CONFIG, NULL };
 static const char *const layer_types[] = {
     "application/vnd.docker.image.rootfs.diff.tar",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
@@ -105,7 +105,8 @@ layer_type_check(const char *media_type, GError **error)
     if (g_strv_contains(layer_types, media_type))
         return true;
     if (strstr(media_type, ".foreign.") || strstr(media_type, ".nondistributable."))
-        return sl_fail(error, SL_ERROR_INVALID, "foreign layers are not supported (media type %s)", media_type);
+        return sl_fail(error, SL_ERROR_INVALID, "foreign layers are not supported (media type %s)",
+                       media_type);
     return sl_fail(error, SL_ERROR_INVALID, "unsupported layer media type \"%s\"", media_type);
 }
 
@@ -121,9 +122,11 @@ layers_read(SlManifest *manifest, const json_t *root, GError **error)
         !sl_document_array(root, "layers", "invalid manifest", &layers, error))
         return false;
     if (!config || !layers)
-        return sl_fail(error, SL_ERROR_INVALID, "invalid manifest: it has no %s", config ? "layers" : "config");
+        return sl_fail(error, SL_ERROR_INVALID, "invalid manifest: it has no %s",
+                       config ? "layers" : "config");
     if (json_array_size(layers) > SL_MANIFEST_MAX_LAYERS)
-        return sl_fail(error, SL_ERROR_INVALID, "max depth exceeded: the image has %zu layers", json_array_size(layers));
+        return sl_fail(error, SL_ERROR_INVALID, "max depth exceeded: the image has %zu layers",
+                       json_array_size(layers));
 
     manifest->config = descriptor_read(config, "config", error);
     if (!manifest->config)
@@ -156,7 +159,8 @@ index_read(SlManifest *manifest, const json_t *root, GError **error)
     if (!sl_document_array(root, "manifests", "invalid manifest list", &entries, error))
         return false;
     if (json_array_size(entries) > SL_INDEX_MAX_ENTRIES)
-        return sl_fail(error, SL_ERROR_INVALID, "invalid manifest list: more than %d entries", SL_INDEX_MAX_ENTRIES);
+        return sl_fail(error, SL_ERROR_INVALID, "invalid manifest list: more than %d entries",
+                       SL_INDEX_MAX_ENTRIES);
     json_array_foreach (entries, index, entry) {
         SlDescriptor *descriptor = descriptor_read(entry, "manifest list entry", error);
 
@@ -193,14 +197,16 @@ kind_check(const json_t *root, const char *content_type, bool *ret_is_index, GEr
     if (!sl_document_string(root, "mediaType", "invalid manifest", &own, error))
         return false;
     if (json_object_get(root, "fsLayers") || json_object_get(root, "signatures"))
-        return sl_fail(error, SL_ERROR_INVALID,
-                       "Docker Image manifest version 2, schema 1 is no longer supported: push the image again");
+        return sl_fail(
+            error, SL_ERROR_INVALID,
+            "Docker Image manifest version 2, schema 1 is no longer supported: push the image again");
     if (json_integer_value(json_object_get(root, "schemaVersion")) != 2)
         return sl_fail(error, SL_ERROR_INVALID, "invalid manifest: schemaVersion must be 2");
     if (own && *own && !is_known_type(own))
         return sl_fail(error, SL_ERROR_INVALID, "unsupported manifest media type \"%s\"", own);
     if (header && is_known_type(header) && own && *own && strcmp(header, own) != 0)
-        return sl_fail(error, SL_ERROR_INVALID, "invalid manifest: it is \"%s\", but was sent as \"%s\"", own, header);
+        return sl_fail(error, SL_ERROR_INVALID, "invalid manifest: it is \"%s\", but was sent as \"%s\"", own,
+                       header);
 
     type = own && *own ? own : header;
     *ret_is_index = type && is_known_type(type) ? g_strv_contains(index_types, type) : has_manifests;
@@ -228,7 +234,8 @@ sl_manifest_parse(const char *text, size_t n, const char *content_type, GError *
     return g_steal_pointer(&manifest);
 }
 
-/* How well an entry fits: 0 not at all. Without a wanted variant the plainest one wins: none, then the architecture's usual one. */
+/* How well an entry fits: 0 not at all. Without a wanted variant the plainest one wins: none, then the
+ * architecture's usual one. */
 static int
 fit_of(const SlPlatform *have, const SlPlatform *wanted)
 {

@@ -1,5 +1,6 @@
 /*
- * Manifests and indexes (Docker schema 2 and OCI) as data; no I/O. Everything is checked: a document that could be read as two kinds (CVE-2021-41190), foreign layers, digests, sizes, counts.
+ * Manifests and indexes (Docker schema 2 and OCI) as data; no I/O. Everything is checked: a document that
+ * could be read as two kinds (CVE-2021-41190), foreign layers, digests, sizes, counts.
  */
 #pragma once
 
@@ -39,8 +40,10 @@ typedef struct SlManifest {
 void sl_manifest_free(SlManifest *manifest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlManifest, sl_manifest_free)
 
-/* content_type: the HTTP header's, NULL when there was none. It must not contradict the document. Errors: SL_ERROR_INVALID naming what is wrong. */
+/* content_type: the HTTP header's, NULL when there was none. It must not contradict the document. Errors:
+ * SL_ERROR_INVALID naming what is wrong. */
 SlManifest *sl_manifest_parse(const char *text, size_t n, const char *content_type, GError **error);
 
-/* The entry of an index for wanted; borrowed. Errors: SL_ERROR_NOT_FOUND "no matching manifest for linux/arm in the manifest list entries". */
+/* The entry of an index for wanted; borrowed. Errors: SL_ERROR_NOT_FOUND "no matching manifest for linux/arm
+ * in the manifest list entries". */
 const SlDescriptor *sl_manifest_choose(const SlManifest *index, const SlPlatform *wanted, GError **error);

@@ -41,8 +41,9 @@ architecture_normalise(SlPlatform *platform)
             break;
         }
     /* arm64/v8 and amd64/v1 are what every such machine is. */
-    if (platform->variant && ((strcmp(platform->architecture, "arm64") == 0 && strcmp(platform->variant, "v8") == 0) ||
-                              (strcmp(platform->architecture, "amd64") == 0 && strcmp(platform->variant, "v1") == 0)))
+    if (platform->variant &&
+        ((strcmp(platform->architecture, "arm64") == 0 && strcmp(platform->variant, "v8") == 0) ||
+         (strcmp(platform->architecture, "amd64") == 0 && strcmp(platform->variant, "v1") == 0)))
         g_clear_pointer(&platform->variant, g_free);
 }
 
@@ -74,7 +75,8 @@ sl_platform_parse(const char *text, SlPlatform *ret_platform, GError **error)
     for (guint i = 0; ok && i < n; i++)
         ok = word_is_valid(parts[i]);
     if (!ok)
-        return sl_fail(error, SL_ERROR_INVALID, "\"%s\" is an invalid platform: expected os/architecture[/variant]", text);
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "\"%s\" is an invalid platform: expected os/architecture[/variant]", text);
 
     if (n == 1) {
         lone_word(parts[0], &platform);

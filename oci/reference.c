@@ -19,7 +19,8 @@ is_lower_alnum(char c)
     return g_ascii_islower(c) || g_ascii_isdigit(c);
 }
 
-/* Characters of text up to n that are a separator between the words of a path component: ".", "_", "__" or dashes. 0: none. */
+/* Characters of text up to n that are a separator between the words of a path component: ".", "_", "__" or
+ * dashes. 0: none. */
 static size_t
 separator_length(const char *text, size_t n)
 {
@@ -205,11 +206,13 @@ name_check(const SlReference *reference, GError **error)
     g_autofree char *lower = g_ascii_strdown(reference->path, -1);
 
     if (strcmp(lower, reference->path) != 0 && path_is_valid(lower))
-        return sl_fail(error, SL_ERROR_INVALID, "invalid reference format: repository name must be lowercase");
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "invalid reference format: repository name must be lowercase");
     if (!domain_is_valid(reference->domain) || !path_is_valid(reference->path))
         return sl_fail(error, SL_ERROR_INVALID, "invalid reference format");
     if (strlen(reference->domain) + 1 + strlen(reference->path) > NAME_MAX_CHARS)
-        return sl_fail(error, SL_ERROR_INVALID, "repository name must not be more than %d characters", NAME_MAX_CHARS);
+        return sl_fail(error, SL_ERROR_INVALID, "repository name must not be more than %d characters",
+                       NAME_MAX_CHARS);
     return true;
 }
 

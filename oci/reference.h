@@ -10,7 +10,8 @@ typedef struct SlReference {
     char *digest; /* "sha256:…" or NULL */
 } SlReference;
 
-/* No tag and no digest: ":latest" when default_tag. Errors: SL_ERROR_INVALID, in Docker's words ("invalid reference format", "repository name must be lowercase"). */
+/* No tag and no digest: ":latest" when default_tag. Errors: SL_ERROR_INVALID, in Docker's words ("invalid
+ * reference format", "repository name must be lowercase"). */
 bool sl_reference_parse(const char *text, bool default_tag, SlReference *ret_reference, GError **error);
 void sl_reference_clear(SlReference *reference);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SlReference, sl_reference_clear)

@@ -160,7 +160,8 @@ test_digests(void)
     g_assert_false(sl_digest_is_valid(""));
     g_assert_false(sl_digest_is_valid("sha256:../../../../etc/passwd"));
     g_assert_false(sl_digest_is_valid(DIGEST "0"));
-    g_assert_false(sl_digest_is_valid("sha256:0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"));
+    g_assert_false(
+        sl_digest_is_valid("sha256:0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"));
 }
 
 int

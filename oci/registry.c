@@ -104,7 +104,8 @@ sl_registry_endpoints(SlRegistry *registry, const char *domain)
     }
     host = host_split(domain, &port);
     sl_host_examine(host, port, registry->insecure, &facts);
-    /* On this machine plain HTTP is usual, and a server that does not know TLS may take long to say so; elsewhere TLS comes first. */
+    /* On this machine plain HTTP is usual, and a server that does not know TLS may take long to say so;
+     * elsewhere TLS comes first. */
     if (facts.is_loopback)
         endpoint_add(endpoints, g_strconcat("http://", domain, NULL), &facts, false);
     endpoint_add(endpoints, g_strconcat("https://", domain, NULL), &facts, false);
@@ -122,13 +123,15 @@ login_domain(const char *server)
 
     start = start ? start + 3 : server;
     host = g_strndup(start, strcspn(start, "/"));
-    if (!*host || strcmp(host, "index.docker.io") == 0 || strcmp(host, hub_domain) == 0 || strcmp(host, hub_host) == 0)
+    if (!*host || strcmp(host, "index.docker.io") == 0 || strcmp(host, hub_domain) == 0 ||
+        strcmp(host, hub_host) == 0)
         return g_strdup(hub_domain);
     return g_steal_pointer(&host);
 }
 
 static bool
-login_at(SlRegistry *registry, SlCancel *cancel, const SlEndpoint *endpoint, const SlRegistryAuth *auth, GError **error)
+login_at(SlRegistry *registry, SlCancel *cancel, const SlEndpoint *endpoint, const SlRegistryAuth *auth,
+         GError **error)
 {
     const SlSessionGet get = { .path = "/v2/" };
     g_auto(SlSession) session = { 0 };
@@ -138,14 +141,17 @@ login_at(SlRegistry *registry, SlCancel *cancel, const SlEndpoint *endpoint, con
     if (!sl_session_ping(&session, error) || !sl_session_get(&session, &get, &reply, error))
         return false;
     if (reply.status == 401 || reply.status == 403)
-        return sl_fail(error, SL_ERROR_UNAUTHORIZED, "Get \"%s/v2/\": unauthorized: incorrect username or password", endpoint->base);
+        return sl_fail(error, SL_ERROR_UNAUTHORIZED,
+                       "Get \"%s/v2/\": unauthorized: incorrect username or password", endpoint->base);
     if (reply.status != 200)
-        return sl_fail(error, SL_ERROR_SYSTEM, "Get \"%s/v2/\": received unexpected HTTP status: %u", endpoint->base, reply.status);
+        return sl_fail(error, SL_ERROR_SYSTEM, "Get \"%s/v2/\": received unexpected HTTP status: %u",
+                       endpoint->base, reply.status);
     return true;
 }
 
 bool
-sl_registry_login(SlRegistry *registry, SlCancel *cancel, const char *server, const SlRegistryAuth *auth, GError **error)
+sl_registry_login(SlRegistry *registry, SlCancel *cancel, const char *server, const SlRegistryAuth *auth,
+                  GError **error)
 {
     g_autofree char *domain = login_domain(server);
     g_autoptr(GPtrArray) endpoints = sl_registry_endpoints(registry, domain);
@@ -161,7 +167,8 @@ sl_registry_login(SlRegistry *registry, SlCancel *cancel, const char *server, co
             return true;
         if (!first)
             first = g_error_copy(local);
-        if (g_error_matches(local, SL_ERROR, SL_ERROR_UNAUTHORIZED) || g_error_matches(local, SL_ERROR, SL_ERROR_CANCELLED)) {
+        if (g_error_matches(local, SL_ERROR, SL_ERROR_UNAUTHORIZED) ||
+            g_error_matches(local, SL_ERROR, SL_ERROR_CANCELLED)) {
             g_propagate_error(error, g_steal_pointer(&local));
             return false;
         }

@@ -233,8 +233,11 @@ token_read(const SlFetchReply *reply, const char *realm, GError **error)
 
     if (reply->status < 200 || reply->status > 299) {
         words = sl_registry_words(reply);
-        sl_fail(error, reply->status == 401 || reply->status == 403 ? SL_ERROR_UNAUTHORIZED : SL_ERROR_SYSTEM, "Get \"%s\": %s", realm,
-                words ? words : reply->status == 401 ? "unauthorized: incorrect username or password" : "no token was given");
+        sl_fail(error, reply->status == 401 || reply->status == 403 ? SL_ERROR_UNAUTHORIZED : SL_ERROR_SYSTEM,
+                "Get \"%s\": %s", realm,
+                words                  ? words
+                : reply->status == 401 ? "unauthorized: incorrect username or password"
+                                       : "no token was given");
         return NULL;
     }
     json = sl_document_parse(reply->body, reply->n_body, "registry token", error);
@@ -291,7 +294,8 @@ sl_session_answer(SlSession *session, const SlChallenge *challenge, const char *
     if (challenge->is_bearer && auth && auth->registry_token)
         return g_strconcat("Bearer ", auth->registry_token, NULL);
     if (challenge->is_bearer && challenge->realm) {
-        /* The realm is the registry's word: it gets the login only where a registry's own host could have been. */
+        /* The realm is the registry's word: it gets the login only where a registry's own host could have
+         * been. */
         if (!sl_registry_url_check(session->registry, session->endpoint, challenge->realm, error))
             return NULL;
         token = token_fetch(session, challenge, error);
@@ -302,6 +306,7 @@ sl_session_answer(SlSession *session, const SlChallenge *challenge, const char *
         return basic_value(auth);
     }
     sl_fail(error, SL_ERROR_UNAUTHORIZED, "Get \"%s\": %s", url,
-            challenge->is_basic ? "no basic auth credentials" : "unauthorized: the registry asks for an unknown kind of login");
+            challenge->is_basic ? "no basic auth credentials"
+                                : "unauthorized: the registry asks for an unknown kind of login");
     return NULL;
 }

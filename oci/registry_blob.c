@@ -34,7 +34,9 @@ piece_take(void *user, const void *data, size_t n, GError **error)
     /* More than was announced is noticed at once, not when the disk is full. */
     download->is_over = (int64_t)n > fetch->size - download->n;
     if (download->is_over)
-        return sl_fail(error, SL_ERROR_SYSTEM, "size validation failed: blob %s is larger than the %" G_GINT64_FORMAT " bytes announced",
+        return sl_fail(error, SL_ERROR_SYSTEM,
+                       "size validation failed: blob %s is larger than the %" G_GINT64_FORMAT
+                       " bytes announced",
                        fetch->digest, fetch->size);
     if (!sl_blob_writer_write(download->writer, data, n, error))
         return false;
@@ -91,7 +93,8 @@ download_try(Download *download, bool *ret_again, GError **error)
     if (get.offset > 0 && reply.status == 200) {
         /* It does not know ranges, and sent the beginning once more: all of it is needed again. */
         *ret_again = true;
-        return restart(download, error) && sl_fail(error, SL_ERROR_SYSTEM, "blob %s: the registry cannot resume", fetch->digest);
+        return restart(download, error) &&
+               sl_fail(error, SL_ERROR_SYSTEM, "blob %s: the registry cannot resume", fetch->digest);
     }
     if (reply.status != 200 && reply.status != 206) {
         *ret_again = reply.status >= 500 || reply.status == 416;
@@ -115,7 +118,8 @@ sl_blob_fetch(const SlBlobFetch *fetch, GError **error)
 
         if (download_try(&download, &again, &local))
             break;
-        /* A connection that a resuming server cut in the middle is one failure among few; the store's own errors are final. */
+        /* A connection that a resuming server cut in the middle is one failure among few; the store's own
+         * errors are final. */
         if (!again || i == MAX_TRIES || sl_cancel_is_fired(fetch->session->cancel)) {
             /* The registry did answer before: this is no longer "cannot be reached". */
             if (g_error_matches(local, SL_ERROR, SL_ERROR_UNAVAILABLE))

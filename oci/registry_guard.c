@@ -14,10 +14,12 @@ typedef struct Block {
     const char *text;
 } Block;
 
-/* What no registry has business at: link-local with the clouds' metadata services, unspecified, multicast, broadcast. */
+/* What no registry has business at: link-local with the clouds' metadata services, unspecified, multicast,
+ * broadcast. */
 static const Block forbidden[] = {
-    { "169.254.0.0/16" }, { "0.0.0.0/8" },      { "224.0.0.0/4" },      { "255.255.255.255/32" }, { "100.100.100.200/32" },
-    { "fe80::/10" },      { "ff00::/8" },       { "fd00:ec2::254/128" }, { "::/128" },
+    { "169.254.0.0/16" },     { "0.0.0.0/8" },          { "224.0.0.0/4" },
+    { "255.255.255.255/32" }, { "100.100.100.200/32" }, { "fe80::/10" },
+    { "ff00::/8" },           { "fd00:ec2::254/128" },  { "::/128" },
 };
 static const Block loopback[] = { { "127.0.0.0/8" }, { "::1/128" } };
 
@@ -120,7 +122,8 @@ static GUri *
 uri_parse(const char *url)
 {
     g_autoptr(GUri) uri = g_uri_parse(url, G_URI_FLAGS_ENCODED, NULL);
-    bool is_web = uri && (strcmp(g_uri_get_scheme(uri), "https") == 0 || strcmp(g_uri_get_scheme(uri), "http") == 0);
+    bool is_web =
+        uri && (strcmp(g_uri_get_scheme(uri), "https") == 0 || strcmp(g_uri_get_scheme(uri), "http") == 0);
 
     if (!is_web || !g_uri_get_host(uri) || !*g_uri_get_host(uri) || g_uri_get_userinfo(uri))
         return NULL;
@@ -132,7 +135,8 @@ sl_url_origin(const char *url)
 {
     g_autoptr(GUri) uri = uri_parse(url);
 
-    return uri ? g_strdup_printf("%s://%s:%d", g_uri_get_scheme(uri), g_uri_get_host(uri), port_of(uri)) : NULL;
+    return uri ? g_strdup_printf("%s://%s:%d", g_uri_get_scheme(uri), g_uri_get_host(uri), port_of(uri))
+               : NULL;
 }
 
 bool
@@ -144,11 +148,14 @@ sl_registry_url_check(SlRegistry *registry, const SlEndpoint *endpoint, const ch
     if (!uri)
         return sl_fail(error, SL_ERROR_FORBIDDEN, "the registry leads to something that is no web address");
     if (strcmp(g_uri_get_scheme(uri), "http") == 0 && !endpoint->is_insecure)
-        return sl_fail(error, SL_ERROR_FORBIDDEN, "the registry leads from https to plain http at %s: refused", g_uri_get_host(uri));
+        return sl_fail(error, SL_ERROR_FORBIDDEN,
+                       "the registry leads from https to plain http at %s: refused", g_uri_get_host(uri));
     sl_host_examine(g_uri_get_host(uri), port_of(uri), registry->insecure, &facts);
     if (facts.is_forbidden)
-        return sl_fail(error, SL_ERROR_FORBIDDEN, "%s is a link-local or metadata address: refused", g_uri_get_host(uri));
+        return sl_fail(error, SL_ERROR_FORBIDDEN, "%s is a link-local or metadata address: refused",
+                       g_uri_get_host(uri));
     if (facts.is_loopback && !endpoint->is_loopback)
-        return sl_fail(error, SL_ERROR_FORBIDDEN, "the registry leads to this machine's own address %s: refused", g_uri_get_host(uri));
+        return sl_fail(error, SL_ERROR_FORBIDDEN,
+                       "the registry leads to this machine's own address %s: refused", g_uri_get_host(uri));
     return true;
 }

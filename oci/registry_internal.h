@@ -29,7 +29,8 @@ typedef struct SlHostFacts {
 } SlHostFacts;
 /* Looks host up (blocks). A name that cannot be looked up has no facts: the connection will say so. */
 void sl_host_examine(const char *host, int port, char *const *list, SlHostFacts *ret_facts);
-/* Refuses URLs that credentials or requests must not go to. endpoint: the registry that led us there. Errors: SL_ERROR_FORBIDDEN. */
+/* Refuses URLs that credentials or requests must not go to. endpoint: the registry that led us there. Errors:
+ * SL_ERROR_FORBIDDEN. */
 bool sl_registry_url_check(SlRegistry *registry, const SlEndpoint *endpoint, const char *url, GError **error);
 /* scheme://host:port of a URL; NULL for what is none. Caller frees. */
 char *sl_url_origin(const char *url);
@@ -59,7 +60,8 @@ typedef struct SlSessionGet {
     void *sink_user;
     size_t max_body;
 } SlSessionGet;
-/* GET with login and redirects. True for any status that is left over. Errors: of sl_fetch, SL_ERROR_UNAUTHORIZED, FORBIDDEN. */
+/* GET with login and redirects. True for any status that is left over. Errors: of sl_fetch,
+ * SL_ERROR_UNAUTHORIZED, FORBIDDEN. */
 bool sl_session_get(SlSession *session, const SlSessionGet *get, SlFetchReply *ret_reply, GError **error);
 /* GET /v2/: is it there, and who must we be? Errors: SL_ERROR_UNAVAILABLE and those of the login. */
 bool sl_session_ping(SlSession *session, GError **error);
@@ -75,7 +77,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SlChallenge, sl_challenge_clear)
 void sl_challenge_parse(const char *header, SlChallenge *ret_challenge);
 /* The Authorization value that answers challenge; NULL on error. url is for the sentence. Caller frees. */
 char *sl_session_answer(SlSession *session, const SlChallenge *challenge, const char *url, GError **error);
-/* What a registry's error body says, as Docker words it: "manifest unknown: manifest unknown"; NULL when it says nothing. Caller frees. */
+/* What a registry's error body says, as Docker words it: "manifest unknown: manifest unknown"; NULL when it
+ * says nothing. Caller frees. */
 char *sl_registry_words(const SlFetchReply *reply);
 /* Of an error body: its first code ("DENIED"), or NULL. Caller frees. */
 char *sl_registry_code(const SlFetchReply *reply);
@@ -91,5 +94,6 @@ typedef struct SlBlobFetch {
     bool (*go_on)(void *user);                     /* false ends it; may be NULL */
     void *user;
 } SlBlobFetch;
-/* Fetches a blob, verified while it streams; a broken connection is resumed. Errors: SL_ERROR_SYSTEM, NOT_FOUND, CANCELLED, FORBIDDEN. */
+/* Fetches a blob, verified while it streams; a broken connection is resumed. Errors: SL_ERROR_SYSTEM,
+ * NOT_FOUND, CANCELLED, FORBIDDEN. */
 bool sl_blob_fetch(const SlBlobFetch *fetch, GError **error);

@@ -33,13 +33,15 @@ progress_print(void *user, const char *id, const char *status, int64_t current, 
 {
     Watch *watch = user;
 
-    line_print(json_pack("{s:s, s:s?, s:I, s:I}", "status", status, "id", id, "current", (json_int_t)current, "total", (json_int_t)total));
+    line_print(json_pack("{s:s, s:s?, s:I, s:I}", "status", status, "id", id, "current", (json_int_t)current,
+                         "total", (json_int_t)total));
     if (watch->limit && strcmp(status, "Downloading") == 0 && current >= watch->limit)
         sl_cancel_fire(watch->cancel);
 }
 
 static bool
-probe_pull(const Options *options, SlRegistry *registry, const char *text, const SlRegistryAuth *auth, GError **error)
+probe_pull(const Options *options, SlRegistry *registry, const char *text, const SlRegistryAuth *auth,
+           GError **error)
 {
     g_autoptr(SlContent) content = sl_content_open(options->content, error);
     g_autoptr(SlCancel) cancel = sl_cancel_new();
@@ -55,15 +57,17 @@ probe_pull(const Options *options, SlRegistry *registry, const char *text, const
         return false;
     if (options->platform && !sl_platform_parse(options->platform, &platform, error))
         return false;
-    if (!sl_registry_pull(registry, cancel, &reference, auth, options->platform ? &platform : NULL, content, progress_print, &watch,
-                          &manifest, &index, error))
+    if (!sl_registry_pull(registry, cancel, &reference, auth, options->platform ? &platform : NULL, content,
+                          progress_print, &watch, &manifest, &index, error))
         return false;
     image = sl_image_load(content, manifest, error);
     if (!image)
         return false;
-    if (options->rootfs && !sl_rootfs_prepare(content, image, options->rootfs, NULL, NULL, &path, NULL, error))
+    if (options->rootfs &&
+        !sl_rootfs_prepare(content, image, options->rootfs, NULL, NULL, &path, NULL, error))
         return false;
-    line_print(json_pack("{s:s, s:s, s:s, s:s?}", "manifest", manifest, "index", index, "id", image->id, "rootfs", path));
+    line_print(json_pack("{s:s, s:s, s:s, s:s?}", "manifest", manifest, "index", index, "id", image->id,
+                         "rootfs", path));
     return true;
 }
 
@@ -92,15 +96,18 @@ main(int argc, char **argv)
     sl_json_setup();
     g_option_context_add_main_entries(context, entries, NULL);
     ok = g_option_context_parse(context, &argc, &argv, &error);
-    fetcher = sl_fetcher_new(&(SlFetchConfig){ .user_agent = "sockerless-test", .connect_timeout_ms = 3000, .stall_timeout_ms = 3000 });
-    registry = sl_registry_new(&(SlRegistryConfig){ .mirrors = options.mirrors, .insecure = options.insecure }, fetcher);
+    fetcher = sl_fetcher_new(&(SlFetchConfig){
+        .user_agent = "sockerless-test", .connect_timeout_ms = 3000, .stall_timeout_ms = 3000 });
+    registry = sl_registry_new(
+        &(SlRegistryConfig){ .mirrors = options.mirrors, .insecure = options.insecure }, fetcher);
     ok = ok && sl_registry_auth_parse(options.auth, &auth, &error);
     if (ok && options.login)
         ok = sl_registry_login(registry, NULL, options.login, &auth, &error);
     else if (ok)
         ok = probe_pull(&options, registry, argv[1], &auth, &error);
     if (!ok)
-        line_print(json_pack("{s:s, s:i}", "error", error->message, "http", (int)sl_error_http_status(error)));
+        line_print(
+            json_pack("{s:s, s:i}", "error", error->message, "http", (int)sl_error_http_status(error)));
     g_strfreev(options.insecure);
     g_strfreev(options.mirrors);
     g_free(options.content);

@@ -13,7 +13,8 @@ enum {
     SHORT_DIGITS = 12,
 };
 
-static const char accepted[] = SL_MEDIA_OCI_INDEX ", " SL_MEDIA_DOCKER_INDEX ", " SL_MEDIA_OCI_MANIFEST ", " SL_MEDIA_DOCKER_MANIFEST;
+static const char accepted[] =
+    SL_MEDIA_OCI_INDEX ", " SL_MEDIA_DOCKER_INDEX ", " SL_MEDIA_OCI_MANIFEST ", " SL_MEDIA_DOCKER_MANIFEST;
 
 /* One pull from one endpoint. */
 typedef struct Pull {
@@ -73,17 +74,21 @@ manifest_fail(const Pull *pull, const SlFetchReply *reply, GError **error)
     g_autofree char *code = sl_registry_code(reply);
 
     if (reply->status == 404)
-        return sl_fail(error, SL_ERROR_NOT_FOUND, "manifest for %s not found: manifest unknown: manifest unknown", pull->familiar);
+        return sl_fail(error, SL_ERROR_NOT_FOUND,
+                       "manifest for %s not found: manifest unknown: manifest unknown", pull->familiar);
     if (reply->status == 401 && pull->session.is_basic)
         return sl_fail(error, SL_ERROR_UNAUTHORIZED, "Get \"%s/v2/\": %s", pull->session.endpoint->base,
                        words ? words : "unauthorized: authentication required");
     if (reply->status == 401 || reply->status == 403 || g_strcmp0(code, "DENIED") == 0)
-        return sl_fail(error, SL_ERROR_NOT_FOUND,
-                       "pull access denied for %s, repository does not exist or may require 'docker login': %s", pull->familiar_name,
-                       words ? words : "denied: requested access to the resource is denied");
+        return sl_fail(
+            error, SL_ERROR_NOT_FOUND,
+            "pull access denied for %s, repository does not exist or may require 'docker login': %s",
+            pull->familiar_name, words ? words : "denied: requested access to the resource is denied");
     if (reply->status == 429)
-        return sl_fail(error, SL_ERROR_SYSTEM, "%s", words ? words : "toomanyrequests: the registry limits how often it may be asked");
-    return sl_fail(error, SL_ERROR_SYSTEM, "received unexpected HTTP status: %u%s%s", reply->status, words ? ": " : "", words ? words : "");
+        return sl_fail(error, SL_ERROR_SYSTEM, "%s",
+                       words ? words : "toomanyrequests: the registry limits how often it may be asked");
+    return sl_fail(error, SL_ERROR_SYSTEM, "received unexpected HTTP status: %u%s%s", reply->status,
+                   words ? ": " : "", words ? words : "");
 }
 
 /* The bytes against every digest that was promised for them. */
@@ -93,15 +98,18 @@ manifest_verify(const SlFetchReply *reply, const char *expected, const char *fou
     const char *header = g_hash_table_lookup(reply->headers, "docker-content-digest");
 
     if (expected && strcmp(expected, found) != 0)
-        return sl_fail(error, SL_ERROR_SYSTEM, "manifest verification failed for digest %s: got %s", expected, found);
+        return sl_fail(error, SL_ERROR_SYSTEM, "manifest verification failed for digest %s: got %s", expected,
+                       found);
     if (header && g_str_has_prefix(header, "sha256:") && strcmp(header, found) != 0)
-        return sl_fail(error, SL_ERROR_SYSTEM, "manifest verification failed: the registry says %s, but sent %s", header, found);
+        return sl_fail(error, SL_ERROR_SYSTEM,
+                       "manifest verification failed: the registry says %s, but sent %s", header, found);
     return true;
 }
 
 /* Fetches, verifies and stores one manifest or index. which: a tag or a digest; size -1: not known. */
 static SlManifest *
-manifest_fetch(Pull *pull, const char *which, const char *expected, int64_t size, char **ret_digest, GError **error)
+manifest_fetch(Pull *pull, const char *which, const char *expected, int64_t size, char **ret_digest,
+               GError **error)
 {
     g_autofree char *path = g_strdup_printf("/v2/%s/manifests/%s", pull->reference->path, which);
     const SlSessionGet get = { .path = path, .accept = accepted, .max_body = SL_MANIFEST_MAX_BYTES };
@@ -119,11 +127,13 @@ manifest_fetch(Pull *pull, const char *which, const char *expected, int64_t size
     if (!manifest_verify(&reply, expected, digest, error))
         return NULL;
     if (size >= 0 && (int64_t)reply.n_body != size) {
-        sl_fail(error, SL_ERROR_SYSTEM, "size validation failed: manifest %s has %zu bytes, not %" G_GINT64_FORMAT, digest,
+        sl_fail(error, SL_ERROR_SYSTEM,
+                "size validation failed: manifest %s has %zu bytes, not %" G_GINT64_FORMAT, digest,
                 reply.n_body, size);
         return NULL;
     }
-    manifest = sl_manifest_parse(reply.body, reply.n_body, g_hash_table_lookup(reply.headers, "content-type"), error);
+    manifest = sl_manifest_parse(reply.body, reply.n_body, g_hash_table_lookup(reply.headers, "content-type"),
+                                 error);
     if (!manifest || !sl_content_put(pull->content, reply.body, reply.n_body, NULL, error))
         return NULL;
     *ret_digest = g_steal_pointer(&digest);
@@ -137,7 +147,8 @@ manifest_resolve(Pull *pull, char **ret_manifest_digest, char **ret_index_digest
     const char *which = pull->reference->digest ? pull->reference->digest : pull->reference->tag;
     g_autofree char *index_digest = NULL;
     g_autofree char *manifest_digest = NULL;
-    g_autoptr(SlManifest) manifest = manifest_fetch(pull, which, pull->reference->digest, -1, &index_digest, error);
+    g_autoptr(SlManifest) manifest =
+        manifest_fetch(pull, which, pull->reference->digest, -1, &index_digest, error);
 
     if (!manifest)
         return NULL;
@@ -148,7 +159,9 @@ manifest_resolve(Pull *pull, char **ret_manifest_digest, char **ret_index_digest
 
         sl_platform_host(&host);
         entry = sl_manifest_choose(manifest, pull->platform ? pull->platform : &host, error);
-        chosen = entry ? manifest_fetch(pull, entry->digest, entry->digest, entry->size, &manifest_digest, error) : NULL;
+        chosen =
+            entry ? manifest_fetch(pull, entry->digest, entry->digest, entry->size, &manifest_digest, error)
+                  : NULL;
         if (!chosen)
             return NULL;
         if (chosen->is_index) {
@@ -324,16 +337,20 @@ pull_at(Pull *pull, char **ret_manifest_digest, char **ret_index_digest, GError 
     return true;
 }
 
-/* Connect and name failures: sl_fetch words them with "dial"; all else that cannot be reached (TLS, silence) is an error of its own. */
+/* Connect and name failures: sl_fetch words them with "dial"; all else that cannot be reached (TLS, silence)
+ * is an error of its own. */
 static bool
 is_out_of_reach(const GError *error)
 {
-    return g_error_matches(error, SL_ERROR, SL_ERROR_UNAVAILABLE) && strstr(error->message, ": dial tcp") != NULL;
+    return g_error_matches(error, SL_ERROR, SL_ERROR_UNAVAILABLE) &&
+           strstr(error->message, ": dial tcp") != NULL;
 }
 
-/* After the ping the registry has been reached, whatever happens. ret_is_final: no other endpoint can do better. */
+/* After the ping the registry has been reached, whatever happens. ret_is_final: no other endpoint can do
+ * better. */
 static bool
-endpoint_pull(Pull *pull, char **ret_manifest_digest, char **ret_index_digest, bool *ret_is_final, GError **error)
+endpoint_pull(Pull *pull, char **ret_manifest_digest, char **ret_index_digest, bool *ret_is_final,
+              GError **error)
 {
     g_autoptr(GError) local = NULL;
     bool has_answered = sl_session_ping(&pull->session, &local);
@@ -341,7 +358,8 @@ endpoint_pull(Pull *pull, char **ret_manifest_digest, char **ret_index_digest, b
     if (has_answered && pull_at(pull, ret_manifest_digest, ret_index_digest, &local))
         return true;
     *ret_is_final = !pull->session.endpoint->is_mirror && has_answered;
-    if (!has_answered && (g_error_matches(local, SL_ERROR, SL_ERROR_UNAUTHORIZED) || g_error_matches(local, SL_ERROR, SL_ERROR_FORBIDDEN)))
+    if (!has_answered && (g_error_matches(local, SL_ERROR, SL_ERROR_UNAUTHORIZED) ||
+                          g_error_matches(local, SL_ERROR, SL_ERROR_FORBIDDEN)))
         *ret_is_final = !pull->session.endpoint->is_mirror;
     *ret_is_final |= g_error_matches(local, SL_ERROR, SL_ERROR_CANCELLED);
     if (g_error_matches(local, SL_ERROR, SL_ERROR_UNAVAILABLE) && (has_answered || !is_out_of_reach(local)))
@@ -350,11 +368,13 @@ endpoint_pull(Pull *pull, char **ret_manifest_digest, char **ret_index_digest, b
     return false;
 }
 
-/* Of several failures the one to show: of the registry itself, and of plain HTTP's attempt where there were two, as Docker does. */
+/* Of several failures the one to show: of the registry itself, and of plain HTTP's attempt where there were
+ * two, as Docker does. */
 static void
 failure_keep(GError **kept, GError *failure /* taken */, const SlEndpoint *endpoint)
 {
-    bool is_better = !*kept || (!endpoint->is_mirror && !(endpoint->is_loopback && g_str_has_prefix(endpoint->base, "https:")));
+    bool is_better = !*kept || (!endpoint->is_mirror &&
+                                !(endpoint->is_loopback && g_str_has_prefix(endpoint->base, "https:")));
 
     if (is_better) {
         g_clear_error(kept);
@@ -365,19 +385,22 @@ failure_keep(GError **kept, GError *failure /* taken */, const SlEndpoint *endpo
 }
 
 static void
-pull_init(Pull *pull, const SlReference *reference, const SlPlatform *platform, SlContent *content, SlPullProgress progress,
-          void *user)
+pull_init(Pull *pull, const SlReference *reference, const SlPlatform *platform, SlContent *content,
+          SlPullProgress progress, void *user)
 {
-    *pull = (Pull){ .reference = reference, .platform = platform, .content = content, .progress = progress, .user = user };
+    *pull = (Pull){
+        .reference = reference, .platform = platform, .content = content, .progress = progress, .user = user
+    };
     pull->familiar = sl_reference_familiar(reference);
     pull->familiar_name = sl_reference_familiar_name(reference);
     pthread_mutex_init(&pull->lock, NULL);
 }
 
 bool
-sl_registry_pull(SlRegistry *registry, SlCancel *cancel, const SlReference *reference, const SlRegistryAuth *auth,
-                 const SlPlatform *platform, SlContent *content, SlPullProgress progress, void *user,
-                 char **ret_manifest_digest, char **ret_index_digest, GError **error)
+sl_registry_pull(SlRegistry *registry, SlCancel *cancel, const SlReference *reference,
+                 const SlRegistryAuth *auth, const SlPlatform *platform, SlContent *content,
+                 SlPullProgress progress, void *user, char **ret_manifest_digest, char **ret_index_digest,
+                 GError **error)
 {
     g_autoptr(GPtrArray) endpoints = sl_registry_endpoints(registry, reference->domain);
     g_autofree char *scope = g_strdup_printf("repository:%s:pull", reference->path);

@@ -12,7 +12,8 @@ void
 sl_session_init(SlSession *session, SlRegistry *registry, SlCancel *cancel, const SlEndpoint *endpoint,
                 const SlRegistryAuth *auth, const char *scope)
 {
-    *session = (SlSession){ .registry = registry, .cancel = cancel, .endpoint = endpoint, .scope = g_strdup(scope) };
+    *session =
+        (SlSession){ .registry = registry, .cancel = cancel, .endpoint = endpoint, .scope = g_strdup(scope) };
     /* The login is for the registry that was named; a mirror is somebody else. */
     session->auth = endpoint->is_mirror ? NULL : auth;
     pthread_mutex_init(&session->lock, NULL);
@@ -46,8 +47,8 @@ authorization_set(SlSession *session, char *value /* taken */)
 
 /* One request, without following anything. authorization: NULL sends none. */
 static bool
-get_once(SlSession *session, const SlSessionGet *get, const char *url, const char *authorization, SlFetchReply *ret_reply,
-         GError **error)
+get_once(SlSession *session, const SlSessionGet *get, const char *url, const char *authorization,
+         SlFetchReply *ret_reply, GError **error)
 {
     const char *headers[7] = { NULL };
     size_t n = 0;
@@ -178,9 +179,10 @@ sl_session_ping(SlSession *session, GError **error)
         return false;
     if (reply.status == 401 && is_own)
         return login_again(session, &reply, "/v2/", error);
-    /* A TLS server that is spoken to in plain HTTP says 400; proxies in front of nothing say 502 and the like. */
+    /* A TLS server that is spoken to in plain HTTP says 400; proxies in front of nothing say 502 and the
+     * like. */
     if (reply.status == 400 || reply.status >= 500)
-        return sl_fail(error, SL_ERROR_SYSTEM, "Get \"%s/v2/\": received unexpected HTTP status: %u", session->endpoint->base,
-                       reply.status);
+        return sl_fail(error, SL_ERROR_SYSTEM, "Get \"%s/v2/\": received unexpected HTTP status: %u",
+                       session->endpoint->base, reply.status);
     return true;
 }

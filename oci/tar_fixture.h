@@ -8,7 +8,8 @@
 enum { TAR_BLOCK = 512 };
 
 typedef struct TarEntry {
-    char type; /* '0' file, '1' hard link, '2' symbolic link, '3' '4' devices, '5' folder, '6' fifo, 'x' pax, 'L' GNU long name */
+    char type; /* '0' file, '1' hard link, '2' symbolic link, '3' '4' devices, '5' folder, '6' fifo, 'x' pax,
+                  'L' GNU long name */
     const char *name, *link;
     const char *data; /* NUL-ended */
     unsigned mode;    /* 0: 0644, folders 0755 */

@@ -87,7 +87,8 @@ attributes_copy(const Copy *copy, int from_fd, int to_fd, const struct stat *sta
 }
 
 static bool
-file_copy(Copy *copy, int from_folder, int to_folder, const char *name, const struct stat *status, GError **error)
+file_copy(Copy *copy, int from_folder, int to_folder, const char *name, const struct stat *status,
+          GError **error)
 {
     sl_autofd int from_fd = openat(from_folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     sl_autofd int to_fd = -1;
@@ -97,11 +98,13 @@ file_copy(Copy *copy, int from_folder, int to_folder, const char *name, const st
     to_fd = openat(to_folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (to_fd < 0)
         return sl_fail_errno(error, errno, "creating %s", copy->path->str);
-    return content_copy(copy, from_fd, to_fd, status, error) && attributes_copy(copy, from_fd, to_fd, status, error);
+    return content_copy(copy, from_fd, to_fd, status, error) &&
+           attributes_copy(copy, from_fd, to_fd, status, error);
 }
 
 static bool
-nofollow_attributes(const Copy *copy, int to_folder, const char *name, const struct stat *status, GError **error)
+nofollow_attributes(const Copy *copy, int to_folder, const char *name, const struct stat *status,
+                    GError **error)
 {
     struct timespec times[2] = { status->st_atim, status->st_mtim };
 
@@ -113,7 +116,8 @@ nofollow_attributes(const Copy *copy, int to_folder, const char *name, const str
 }
 
 static bool
-symlink_copy(Copy *copy, int from_folder, int to_folder, const char *name, const struct stat *status, GError **error)
+symlink_copy(Copy *copy, int from_folder, int to_folder, const char *name, const struct stat *status,
+             GError **error)
 {
     g_autofree char *to = g_malloc(PATH_MAX + 1);
     ssize_t n = readlinkat(from_folder, name, to, PATH_MAX);
@@ -127,8 +131,8 @@ symlink_copy(Copy *copy, int from_folder, int to_folder, const char *name, const
 }
 
 static bool
-subfolder_copy(Copy *copy, int from_folder, int to_folder, const char *name, const struct stat *status, int depth,
-               GError **error)
+subfolder_copy(Copy *copy, int from_folder, int to_folder, const char *name, const struct stat *status,
+               int depth, GError **error)
 {
     sl_autofd int from_fd = openat(from_folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     sl_autofd int to_fd = -1;
@@ -140,12 +144,14 @@ subfolder_copy(Copy *copy, int from_folder, int to_folder, const char *name, con
     to_fd = openat(to_folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (to_fd < 0)
         return sl_fail_errno(error, errno, "opening the new %s", copy->path->str);
-    return folder_copy(copy, from_fd, to_fd, depth + 1, error) && attributes_copy(copy, from_fd, to_fd, status, error);
+    return folder_copy(copy, from_fd, to_fd, depth + 1, error) &&
+           attributes_copy(copy, from_fd, to_fd, status, error);
 }
 
 /* A second name of a file that was copied already. ret_done false: it is the first. */
 static bool
-link_again(Copy *copy, int to_folder, const char *name, const struct stat *status, bool *ret_done, GError **error)
+link_again(Copy *copy, int to_folder, const char *name, const struct stat *status, bool *ret_done,
+           GError **error)
 {
     g_autofree char *key = NULL;
     const char *first;
@@ -153,7 +159,8 @@ link_again(Copy *copy, int to_folder, const char *name, const struct stat *statu
     *ret_done = false;
     if (status->st_nlink < 2)
         return true;
-    key = g_strdup_printf("%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT, (guint64)status->st_dev, (guint64)status->st_ino);
+    key = g_strdup_printf("%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT, (guint64)status->st_dev,
+                          (guint64)status->st_ino);
     first = g_hash_table_lookup(copy->linked, key);
     if (!first) {
         g_hash_table_insert(copy->linked, g_steal_pointer(&key), g_strdup(copy->path->str));

@@ -26,8 +26,9 @@ reader_free(Archive *archive)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Archive, reader_free)
 
 /*
- * Two readers in a row: the outer one only decompresses, so that the uncompressed tar can be counted and its digest taken before the inner one parses it. Filters are named one by one:
- * libarchive would run programs for those that it has not built in.
+ * Two readers in a row: the outer one only decompresses, so that the uncompressed tar can be counted and its
+ * digest taken before the inner one parses it. Filters are named one by one: libarchive would run programs
+ * for those that it has not built in.
  */
 typedef struct Stream {
     int fd;
@@ -86,11 +87,13 @@ plain_next(Stream *stream)
     n = archive_read_data(stream->outer, stream->plain, CHUNK_BYTES);
     if (n < 0) {
         if (!stream->error)
-            sl_fail(&stream->error, SL_ERROR_INVALID, "invalid archive: %s", archive_error_string(stream->outer));
+            sl_fail(&stream->error, SL_ERROR_INVALID, "invalid archive: %s",
+                    archive_error_string(stream->outer));
         return -1;
     }
     if (n > stream->budget->bytes_left) {
-        sl_fail(&stream->error, SL_ERROR_TOO_LARGE, "archive is too large: it goes over the limit when unpacked");
+        sl_fail(&stream->error, SL_ERROR_TOO_LARGE,
+                "archive is too large: it goes over the limit when unpacked");
         return -1;
     }
     stream->budget->bytes_left -= n;
@@ -227,7 +230,8 @@ sl_unpack_stream(int tar_fd, int folder_fd, SlUnpackFilters filters, SlUnpackBud
     g_auto(SlUnpackTarget) target = { 0 };
     int64_t bytes = 0;
 
-    if (!stream_open(&stream, filters, error) || !sl_unpack_target_open(&target, folder_fd, budget, cancel, error))
+    if (!stream_open(&stream, filters, error) ||
+        !sl_unpack_target_open(&target, folder_fd, budget, cancel, error))
         return false;
     if (!entries_unpack(&stream, &target, &bytes, error) || !sl_unpack_target_finish(&target, error) ||
         !rest_read(&stream, error))
@@ -247,5 +251,6 @@ sl_unpack_layer(int tar_fd, int folder_fd, const SlUnpackLimits *limits, SlCance
     SlUnpackBudget budget;
 
     sl_unpack_budget_init(&budget, limits);
-    return sl_unpack_stream(tar_fd, folder_fd, SL_UNPACK_ARCHIVE, &budget, cancel, ret_diff_id, ret_bytes, error);
+    return sl_unpack_stream(tar_fd, folder_fd, SL_UNPACK_ARCHIVE, &budget, cancel, ret_diff_id, ret_bytes,
+                            error);
 }

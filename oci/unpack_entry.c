@@ -47,14 +47,16 @@ owner_of(struct archive_entry *entry, uid_t *ret_uid, gid_t *ret_gid, GError **e
 static struct timespec
 mtime_of(struct archive_entry *entry)
 {
-    struct timespec mtime = { .tv_sec = archive_entry_mtime(entry), .tv_nsec = archive_entry_mtime_nsec(entry) };
+    struct timespec mtime = { .tv_sec = archive_entry_mtime(entry),
+                              .tv_nsec = archive_entry_mtime_nsec(entry) };
 
     if (mtime.tv_nsec < 0 || mtime.tv_nsec > 999999999)
         mtime.tv_nsec = 0;
     return mtime;
 }
 
-/* Capabilities of files (ping, newuidmap) and the user's own attributes; other namespaces are this machine's business. */
+/* Capabilities of files (ping, newuidmap) and the user's own attributes; other namespaces are this machine's
+ * business. */
 static void
 xattrs_set(const SlUnpackTarget *target, struct archive_entry *entry, int fd)
 {
@@ -102,8 +104,8 @@ static bool
 make_room(SlUnpackTarget *target, const Place *place, GError **error)
 {
     if (errno != EEXIST)
-        return sl_fail(error, errno == ENAMETOOLONG ? SL_ERROR_INVALID : SL_ERROR_SYSTEM, "creating %s: %s", place->path,
-                       g_strerror(errno));
+        return sl_fail(error, errno == ENAMETOOLONG ? SL_ERROR_INVALID : SL_ERROR_SYSTEM, "creating %s: %s",
+                       place->path, g_strerror(errno));
     return sl_unpack_remove(target, place->parent_fd, place->base, error);
 }
 
@@ -148,7 +150,8 @@ root_set(SlUnpackTarget *target, const Place *place, GError **error)
 }
 
 static bool
-content_write(SlUnpackTarget *target, struct archive *archive, const Place *place, int fd, int64_t size, GError **error)
+content_write(SlUnpackTarget *target, struct archive *archive, const Place *place, int fd, int64_t size,
+              GError **error)
 {
     for (;;) {
         const void *data;
@@ -159,9 +162,11 @@ content_write(SlUnpackTarget *target, struct archive *archive, const Place *plac
         if (result == ARCHIVE_EOF)
             break;
         if (result < ARCHIVE_WARN)
-            return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: %s", place->path, archive_error_string(archive));
+            return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: %s", place->path,
+                           archive_error_string(archive));
         if (offset < 0 || offset > size || (int64_t)n > size - offset)
-            return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: more content than its size", place->path);
+            return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: more content than its size",
+                           place->path);
         if (sl_cancel_is_fired(target->cancel))
             return sl_fail(error, SL_ERROR_CANCELLED, "cancelled");
         for (size_t done = 0; done < n;) {
@@ -178,7 +183,8 @@ content_write(SlUnpackTarget *target, struct archive *archive, const Place *plac
 }
 
 static bool
-file_make(SlUnpackTarget *target, struct archive *archive, const Place *place, int64_t *ret_bytes, GError **error)
+file_make(SlUnpackTarget *target, struct archive *archive, const Place *place, int64_t *ret_bytes,
+          GError **error)
 {
     static const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     struct timespec mtime = mtime_of(place->entry);
@@ -189,7 +195,8 @@ file_make(SlUnpackTarget *target, struct archive *archive, const Place *place, i
     if (size < 0)
         return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: a negative size", place->path);
     if (size > target->budget->bytes_left)
-        return sl_fail(error, SL_ERROR_TOO_LARGE, "archive is too large: %s goes over the limit", place->path);
+        return sl_fail(error, SL_ERROR_TOO_LARGE, "archive is too large: %s goes over the limit",
+                       place->path);
 
     fd = openat(place->parent_fd, place->base, flags, 0600);
     if (fd < 0) {
@@ -232,7 +239,8 @@ symlink_make(SlUnpackTarget *target, const Place *place, GError **error)
     const char *to = archive_entry_symlink(place->entry);
 
     if (!to || !*to || strlen(to) >= PATH_MAX)
-        return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: a symbolic link to nothing", place->path);
+        return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: a symbolic link to nothing",
+                       place->path);
     if (symlinkat(to, place->parent_fd, place->base) < 0) {
         if (!make_room(target, place, error))
             return false;
@@ -280,18 +288,21 @@ hardlink_make(SlUnpackTarget *target, const char *path, struct archive_entry *en
     if (!source)
         return false;
     if (!*source || strcmp(source, path) == 0)
-        return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: a hard link to itself or the root", path);
+        return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: a hard link to itself or the root",
+                       path);
     if (!hardlink_source(target, source, &source_fd, &source_base, error) ||
         !sl_unpack_parent(target, path, &place.parent_fd, &place.base, error))
         return false;
     if (fstatat(source_fd, source_base, &status, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(status.st_mode))
-        return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: a hard link to %s, which is no file here", path, source);
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "invalid archive: %s: a hard link to %s, which is no file here", path, source);
 
     if (linkat(source_fd, source_base, place.parent_fd, place.base, 0) < 0) {
         if (!make_room(target, &place, error))
             return false;
         if (linkat(source_fd, source_base, place.parent_fd, place.base, 0) < 0)
-            return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: hard link to %s: %s", path, source, g_strerror(errno));
+            return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: hard link to %s: %s", path, source,
+                           g_strerror(errno));
     }
     sl_unpack_note(target, &status);
     return true;
@@ -312,7 +323,8 @@ whiteout_apply(SlUnpackTarget *target, const Place *place, GError **error)
 }
 
 static bool
-place_make(SlUnpackTarget *target, struct archive *archive, const Place *place, int64_t *ret_bytes, GError **error)
+place_make(SlUnpackTarget *target, struct archive *archive, const Place *place, int64_t *ret_bytes,
+           GError **error)
 {
     switch (archive_entry_filetype(place->entry)) {
     case AE_IFDIR:
@@ -326,7 +338,8 @@ place_make(SlUnpackTarget *target, struct archive *archive, const Place *place, 
     case AE_IFCHR:
     case AE_IFBLK:
     case AE_IFSOCK:
-        /* Never made, not even as root: containers get their own /dev, and a disk's node within reach of one would be a way out. */
+        /* Never made, not even as root: containers get their own /dev, and a disk's node within reach of one
+         * would be a way out. */
         return true;
     default:
         return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s: an unknown kind of file", place->path);
@@ -334,8 +347,8 @@ place_make(SlUnpackTarget *target, struct archive *archive, const Place *place, 
 }
 
 bool
-sl_unpack_entry(SlUnpackTarget *target, struct archive *archive, struct archive_entry *entry, int64_t *ret_bytes,
-                GError **error)
+sl_unpack_entry(SlUnpackTarget *target, struct archive *archive, struct archive_entry *entry,
+                int64_t *ret_bytes, GError **error)
 {
     g_autofree char *path = sl_unpack_clean(archive_entry_pathname(entry), error);
     Place place = { .path = path, .entry = entry, .parent_fd = -1 };
@@ -345,7 +358,8 @@ sl_unpack_entry(SlUnpackTarget *target, struct archive *archive, struct archive_
         return false;
     if (!*path)
         return root_set(target, &place, error);
-    if (archive_entry_hardlink(entry) && !g_str_has_prefix(strrchr(path, '/') ? strrchr(path, '/') + 1 : path, whiteout_prefix))
+    if (archive_entry_hardlink(entry) &&
+        !g_str_has_prefix(strrchr(path, '/') ? strrchr(path, '/') + 1 : path, whiteout_prefix))
         return hardlink_make(target, path, entry, error);
     if (!sl_unpack_parent(target, path, &place.parent_fd, &place.base, error))
         return false;

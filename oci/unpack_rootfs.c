@@ -74,8 +74,8 @@ lock_take(int folder_fd, const Names *names, SlCancel *cancel, GError **error)
 }
 
 static bool
-layer_unpack(SlContent *content, const SlImageLayer *layer, int rootfs_fd, SlUnpackBudget *budget, SlCancel *cancel,
-             int64_t *bytes, GError **error)
+layer_unpack(SlContent *content, const SlImageLayer *layer, int rootfs_fd, SlUnpackBudget *budget,
+             SlCancel *cancel, int64_t *bytes, GError **error)
 {
     sl_autofd int fd = sl_content_open_blob(content, layer->digest, error);
     g_autofree char *diff_id = NULL;
@@ -88,15 +88,16 @@ layer_unpack(SlContent *content, const SlImageLayer *layer, int rootfs_fd, SlUnp
         return false;
     }
     if (strcmp(diff_id, layer->diff_id) != 0)
-        return sl_fail(error, SL_ERROR_INVALID, "layers from manifest don't match image configuration: %s unpacks to %s, not %s",
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "layers from manifest don't match image configuration: %s unpacks to %s, not %s",
                        layer->digest, diff_id, layer->diff_id);
     *bytes += n;
     return true;
 }
 
 static bool
-layers_unpack(SlContent *content, const SlImage *image, int rootfs_fd, const SlUnpackLimits *limits, SlCancel *cancel,
-              int64_t *ret_bytes, GError **error)
+layers_unpack(SlContent *content, const SlImage *image, int rootfs_fd, const SlUnpackLimits *limits,
+              SlCancel *cancel, int64_t *ret_bytes, GError **error)
 {
     SlUnpackBudget budget;
     int64_t bytes = 0;
@@ -105,7 +106,8 @@ layers_unpack(SlContent *content, const SlImage *image, int rootfs_fd, const SlU
     for (guint i = 0; i < image->layers->len; i++)
         if (!layer_unpack(content, image->layers->pdata[i], rootfs_fd, &budget, cancel, &bytes, error))
             return false;
-    /* A folder that is there is whole, after a power cut too: renaming alone does not order the files' content before it. */
+    /* A folder that is there is whole, after a power cut too: renaming alone does not order the files'
+     * content before it. */
     if (syncfs(rootfs_fd) < 0)
         return sl_fail_errno(error, errno, "writing an image's files");
     *ret_bytes = bytes;
@@ -114,8 +116,8 @@ layers_unpack(SlContent *content, const SlImage *image, int rootfs_fd, const SlU
 
 /* Under the lock. What an earlier process left half done is removed first. */
 static bool
-rootfs_make(SlContent *content, const SlImage *image, int folder_fd, const Names *names, const SlUnpackLimits *limits,
-            SlCancel *cancel, int64_t *ret_bytes, GError **error)
+rootfs_make(SlContent *content, const SlImage *image, int folder_fd, const Names *names,
+            const SlUnpackLimits *limits, SlCancel *cancel, int64_t *ret_bytes, GError **error)
 {
     sl_autofd int rootfs_fd = -1;
     int64_t bytes = 0;
@@ -142,8 +144,9 @@ rootfs_make(SlContent *content, const SlImage *image, int folder_fd, const Names
 }
 
 bool
-sl_rootfs_prepare(SlContent *content, const SlImage *image, const char *rootfs_folder, const SlUnpackLimits *limits,
-                  SlCancel *cancel, char **ret_path, int64_t *ret_bytes, GError **error)
+sl_rootfs_prepare(SlContent *content, const SlImage *image, const char *rootfs_folder,
+                  const SlUnpackLimits *limits, SlCancel *cancel, char **ret_path, int64_t *ret_bytes,
+                  GError **error)
 {
     g_auto(Names) names = { .hex = sl_digest_hex(image->id) };
     sl_autofd int folder_fd = -1;

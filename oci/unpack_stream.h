@@ -11,5 +11,5 @@ typedef enum SlUnpackFilters {
 
 void sl_unpack_budget_init(SlUnpackBudget *budget, const SlUnpackLimits *limits);
 /* As sl_unpack_layer; what was used is taken off budget. */
-bool sl_unpack_stream(int tar_fd, int folder_fd, SlUnpackFilters filters, SlUnpackBudget *budget, SlCancel *cancel,
-                      char **ret_diff_id, int64_t *ret_bytes, GError **error);
+bool sl_unpack_stream(int tar_fd, int folder_fd, SlUnpackFilters filters, SlUnpackBudget *budget,
+                      SlCancel *cancel, char **ret_diff_id, int64_t *ret_bytes, GError **error);

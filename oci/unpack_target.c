@@ -59,9 +59,11 @@ depth_of(int fd)
 }
 
 bool
-sl_unpack_target_open(SlUnpackTarget *target, int folder_fd, SlUnpackBudget *budget, SlCancel *cancel, GError **error)
+sl_unpack_target_open(SlUnpackTarget *target, int folder_fd, SlUnpackBudget *budget, SlCancel *cancel,
+                      GError **error)
 {
-    *target = (SlUnpackTarget){ .parent_fd = -1, .is_root = geteuid() == 0, .budget = budget, .cancel = cancel };
+    *target =
+        (SlUnpackTarget){ .parent_fd = -1, .is_root = geteuid() == 0, .budget = budget, .cancel = cancel };
     target->root_fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (target->root_fd < 0)
         return sl_fail_errno(error, errno, "opening the folder to unpack to");
@@ -183,7 +185,8 @@ parent_open(SlUnpackTarget *target, const char *parent, GError **error)
     parent_forget(target);
     fd = folder_make(target, parent);
     if (fd < 0)
-        return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s cannot be a folder: %s", parent, g_strerror(errno));
+        return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s cannot be a folder: %s", parent,
+                       g_strerror(errno));
     target->parent_fd = fd;
     if (depth_of(fd) - target->root_depth > MAX_DEPTH)
         return sl_fail(error, SL_ERROR_INVALID, "invalid archive: %s lies too deep", parent);

@@ -163,12 +163,13 @@ static void
 test_upper_layer_wins(Fixture *fixture, gconstpointer data)
 {
     static const TarEntry lower[] = {
-        { '0', "file", .data = "old" },      { '0', "was-file", .data = "x" }, { '0', "was-folder/x", .data = "x" },
-        { '2', "was-link", .link = "file" }, { '0', "kept/a", .data = "a" },   { 0 },
+        { '0', "file", .data = "old" },       { '0', "was-file", .data = "x" },
+        { '0', "was-folder/x", .data = "x" }, { '2', "was-link", .link = "file" },
+        { '0', "kept/a", .data = "a" },       { 0 },
     };
     static const TarEntry upper[] = {
-        { '0', "file", .data = "new" }, { '5', .name = "was-file" },           { '0', "was-folder", .data = "f" },
-        { '5', .name = "was-link" },            { '5', "kept", .mode = 0700 }, { 0 },
+        { '0', "file", .data = "new" }, { '5', .name = "was-file" },   { '0', "was-folder", .data = "f" },
+        { '5', .name = "was-link" },    { '5', "kept", .mode = 0700 }, { 0 },
     };
     struct stat status;
 
@@ -219,7 +220,9 @@ test_links_of_lower_layers_are_followed_inside(Fixture *fixture, gconstpointer d
 {
     static const TarEntry lower[] = { { '5', .name = "usr/lib" }, { '2', "lib", .link = "usr/lib" },
                                       { '2', "abs", .link = "/usr/lib" }, { 0 } };
-    static const TarEntry upper[] = { { '0', "lib/one", .data = "1" }, { '0', "abs/two", .data = "2" }, { 0 } };
+    static const TarEntry upper[] = { { '0', "lib/one", .data = "1" },
+                                      { '0', "abs/two", .data = "2" },
+                                      { 0 } };
 
     unpack_ok(fixture, lower);
     unpack_ok(fixture, upper);
@@ -247,15 +250,23 @@ static const struct {
     { "absolute", CONFINED, { { '0', HERE "/canary", .data = "dead" } } },
     { "absolute-double", CONFINED, { { '0', "//" HERE "/canary", .data = "dead" } } },
     { "link-up", CONFINED, { { '2', "x", .link = ".." }, { '0', "x/canary", .data = "dead" } } },
-    { "link-up-far", CONFINED, { { '2', "x", .link = "../../../../.." }, { '0', "x" HERE "/canary", .data = "dead" } } },
+    { "link-up-far",
+      CONFINED,
+      { { '2', "x", .link = "../../../../.." }, { '0', "x" HERE "/canary", .data = "dead" } } },
     { "link-absolute", REFUSED, { { '2', "x", .link = HERE }, { '0', "x/canary", .data = "dead" } } },
-    { "link-chain", CONFINED,
+    { "link-chain",
+      CONFINED,
       { { '2', "a", .link = "b" }, { '2', "b", .link = ".." }, { '0', "a/canary", .data = "dead" } } },
-    { "link-nested", CONFINED,
+    { "link-nested",
+      CONFINED,
       { { '5', .name = "d" }, { '2', "d/x", .link = "../.." }, { '0', "d/x/canary", .data = "dead" } } },
-    { "link-loop", REFUSED, { { '2', "a", .link = "b" }, { '2', "b", .link = "a" }, { '0', "a/c", .data = "x" } } },
+    { "link-loop",
+      REFUSED,
+      { { '2', "a", .link = "b" }, { '2', "b", .link = "a" }, { '0', "a/c", .data = "x" } } },
     { "link-self", REFUSED, { { '2', "a", .link = "a" }, { '0', "a/c", .data = "x" } } },
-    { "link-proc", REFUSED, { { '2', "p", .link = "/proc/self/root" }, { '0', "p/canary", .data = "dead" } } },
+    { "link-proc",
+      REFUSED,
+      { { '2', "p", .link = "/proc/self/root" }, { '0', "p/canary", .data = "dead" } } },
     { "link-then-file", CONFINED, { { '2', "x", .link = "../canary" }, { '0', "x", .data = "inside" } } },
     { "link-then-folder", CONFINED, { { '2', "x", .link = ".." }, { '5', "x", .mode = 0700 } } },
     { "link-then-fifo", CONFINED, { { '2', "x", .link = "../canary" }, { '6', .name = "x" } } },
@@ -263,7 +274,8 @@ static const struct {
     { "hardlink-up", REFUSED, { { '1', "x", .link = "../canary" } } },
     { "hardlink-absolute", REFUSED, { { '1', "x", .link = HERE "/canary" } } },
     { "hardlink-through-link", REFUSED, { { '2', "l", .link = ".." }, { '1', "x", .link = "l/canary" } } },
-    { "hardlink-to-link", CONFINED,
+    { "hardlink-to-link",
+      CONFINED,
       { { '2', "l", .link = "../canary" }, { '1', "x", .link = "l" }, { '0', "x", .data = "inside" } } },
     { "hardlink-to-folder", REFUSED, { { '5', .name = "d" }, { '1', "x", .link = "d" } } },
     { "hardlink-to-root", REFUSED, { { '1', "x", .link = "/" } } },
@@ -434,8 +446,8 @@ compressed(const char *program, const GByteArray *plain)
     GPid pid;
 
     g_assert_true(g_file_set_contents(path, (const char *)plain->data, plain->len, NULL));
-    if (found && g_spawn_async_with_pipes(NULL, (char **)(uintptr_t)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &pid, NULL,
-                                          &pid_out, NULL, NULL)) {
+    if (found && g_spawn_async_with_pipes(NULL, (char **)(uintptr_t)argv, NULL, G_SPAWN_SEARCH_PATH, NULL,
+                                          NULL, &pid, NULL, &pid_out, NULL, NULL)) {
         sl_autofd int fd = pid_out;
         guint8 chunk[4096];
         ssize_t n;

@@ -140,8 +140,8 @@ image_restore(void *user, const char *id, const char *document, GError **error)
 
     if (!json)
         return false;
-    if (json_unpack(json, "{s:s, s:s, s:o, s:I, s:I}", "manifest", &manifest, "parent", &parent, "repo_digests", &digests,
-                    "size", &size, "tagged", &tagged) < 0)
+    if (json_unpack(json, "{s:s, s:s, s:o, s:I, s:I}", "manifest", &manifest, "parent", &parent,
+                    "repo_digests", &digests, "size", &size, "tagged", &tagged) < 0)
         return sl_fail(error, SL_ERROR_SYSTEM, "image record %s: wrong members", id);
 
     image = sl_image_load(images->config.content, manifest, error);
@@ -242,7 +242,9 @@ sl_images_close(SlImages *images)
 bool
 sl_builtin_images_parse(const char *text, SlBuiltinImages *ret_mode)
 {
-    static const char *const names[] = { [SL_BUILTIN_AUTO] = "auto", [SL_BUILTIN_ALWAYS] = "always", [SL_BUILTIN_OFF] = "off" };
+    static const char *const names[] = {
+        [SL_BUILTIN_AUTO] = "auto", [SL_BUILTIN_ALWAYS] = "always", [SL_BUILTIN_OFF] = "off"
+    };
 
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
         if (g_strcmp0(text, names[i]) == 0) {
@@ -352,7 +354,8 @@ images_base_stands_in(SlImages *images, const SlReference *reference)
 {
     g_autofree char *name = sl_reference_familiar_name(reference);
 
-    return images->base_id && !reference->digest && (strcmp(name, "alpine") == 0 || strcmp(name, "busybox") == 0);
+    return images->base_id && !reference->digest &&
+           (strcmp(name, "alpine") == 0 || strcmp(name, "busybox") == 0);
 }
 
 static SlImageRecord *
@@ -368,9 +371,12 @@ base_stand_in(SlImages *images, const char *reference, char **ret_warning)
     SL_LOCK_GUARD(&images->lock);
     if (images->config.builtin != SL_BUILTIN_ALWAYS && !g_hash_table_contains(images->unreachable, familiar))
         return NULL;
-    *ret_warning = images->config.builtin == SL_BUILTIN_ALWAYS
-                       ? g_strdup_printf("%s is served from the built-in image %s (--builtin-images=always)", familiar, base_name)
-                       : g_strdup_printf("registry cannot be reached: %s is served from the built-in image %s", familiar, base_name);
+    *ret_warning =
+        images->config.builtin == SL_BUILTIN_ALWAYS
+            ? g_strdup_printf("%s is served from the built-in image %s (--builtin-images=always)", familiar,
+                              base_name)
+            : g_strdup_printf("registry cannot be reached: %s is served from the built-in image %s", familiar,
+                              base_name);
     return images_snapshot(images, images_entry(images, images->base_id));
 }
 
@@ -403,7 +409,8 @@ size_note(SlImages *images, const char *id, int64_t bytes)
 }
 
 bool
-sl_images_rootfs(SlImages *images, SlCancel *cancel, const SlImageRecord *record, char **ret_path, GError **error)
+sl_images_rootfs(SlImages *images, SlCancel *cancel, const SlImageRecord *record, char **ret_path,
+                 GError **error)
 {
     g_autoptr(SlImage) image = NULL;
     int64_t bytes = 0;
@@ -411,7 +418,8 @@ sl_images_rootfs(SlImages *images, SlCancel *cancel, const SlImageRecord *record
     if (!images->rootfs_folder)
         return sl_fail(error, SL_ERROR_UNSUPPORTED, "this backend does not unpack images");
     image = sl_image_load(images->config.content, record->manifest_digest, error);
-    if (!image || !sl_rootfs_prepare(images->config.content, image, images->rootfs_folder, NULL, cancel, ret_path, &bytes, error))
+    if (!image || !sl_rootfs_prepare(images->config.content, image, images->rootfs_folder, NULL, cancel,
+                                     ret_path, &bytes, error))
         return false;
 
     size_note(images, record->id, bytes);

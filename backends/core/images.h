@@ -1,11 +1,13 @@
 /*
  * The engine's images: what is there, under which names, and how it comes and goes (DESIGN §8).
  *
- * Image records and tags are kept in the store (kinds "image": id, "tag": familiar reference) and, for readers, in memory behind one lock that is never held across I/O.
- * Blobs are in the content store; unpacked images below rootfs_folder. Any thread, unless said otherwise.
+ * Image records and tags are kept in the store (kinds "image": id, "tag": familiar reference) and, for
+ * readers, in memory behind one lock that is never held across I/O. Blobs are in the content store; unpacked
+ * images below rootfs_folder. Any thread, unless said otherwise.
  *
- * The built-in image sockerless/base (DESIGN §6a) is always there, unless it is off; it is not in the store. For `alpine` and `busybox` it stands in when, and only when, no
- * registry can be reached: after a pull that failed so, creates of that name get it, with a warning, and inspects of that name stay 404.
+ * The built-in image sockerless/base (DESIGN §6a) is always there, unless it is off; it is not in the store.
+ * For `alpine` and `busybox` it stands in when, and only when, no registry can be reached: after a pull that
+ * failed so, creates of that name get it, with a warning, and inspects of that name stay 404.
  */
 #pragma once
 
@@ -31,9 +33,11 @@ typedef struct SlImagesConfig {
     const char *rootfs_folder; /* NULL: images are not unpacked on this machine */
     const char *base_tar;      /* NULL: no built-in image */
     SlBuiltinImages builtin;
-    /* A container that uses the image: its short id (g_free), a running one first; NULL: none. Called without locks held. May be NULL. */
+    /* A container that uses the image: its short id (g_free), a running one first; NULL: none. Called without
+     * locks held. May be NULL. */
     char *(*find_user)(void *user, const char *image_id, bool *ret_is_running);
-    /* Event of type "image": action "pull", "tag", "untag", "delete"; actor is the reference or the id; attributes are taken. Called without locks held. May be NULL. */
+    /* Event of type "image": action "pull", "tag", "untag", "delete"; actor is the reference or the id;
+     * attributes are taken. Called without locks held. May be NULL. */
     void (*emit)(void *user, const char *action, const char *actor, json_t *attributes);
     void *user;
 } SlImagesConfig;
@@ -53,7 +57,7 @@ typedef struct SlImageRecord {
     GStrv repo_tags;       /* familiar, sorted; may be empty */
     GStrv repo_digests;    /* "alpine@sha256:…" */
     char *parent;          /* or "" */
-    json_t *config;        /* the whole config document; config.config has Env, Cmd, …; shared, so never changed */
+    json_t *config; /* the whole config document; config.config has Env, Cmd, …; shared, so never changed */
     char *architecture, *os, *variant;
     int64_t created_ns, tagged_ns;
     int64_t size; /* uncompressed, once it was unpacked; until then of its blobs */
@@ -62,17 +66,23 @@ typedef struct SlImageRecord {
 void sl_image_record_free(SlImageRecord *record);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlImageRecord, sl_image_record_free)
 
-/* The "config" member of the config document (Env, Cmd, Entrypoint, WorkingDir, User, Labels, ExposedPorts, Volumes, StopSignal, Healthcheck …); borrowed; NULL when it has
- * none. Member types were checked when the image came in. */
+/* The "config" member of the config document (Env, Cmd, Entrypoint, WorkingDir, User, Labels, ExposedPorts,
+ * Volumes, StopSignal, Healthcheck …); borrowed; NULL when it has none. Member types were checked when the
+ * image came in. */
 const json_t *sl_image_record_config(const SlImageRecord *record);
 
-/* Looks an image up by name, name:tag, name@digest, id, "sha256:"id, or unique id prefix. Errors: SL_ERROR_NOT_FOUND "No such image: NAME:TAG"; SL_ERROR_INVALID for what is no reference. */
+/* Looks an image up by name, name:tag, name@digest, id, "sha256:"id, or unique id prefix. Errors:
+ * SL_ERROR_NOT_FOUND "No such image: NAME:TAG"; SL_ERROR_INVALID for what is no reference. */
 SlImageRecord *sl_images_resolve(SlImages *images, const char *reference, GError **error);
-/* The same for a container's create: falls back to sockerless/base for alpine and busybox as above; ret_warning then is a sentence (g_free), else NULL. */
-SlImageRecord *sl_images_resolve_for_create(SlImages *images, const char *reference, char **ret_warning, GError **error);
+/* The same for a container's create: falls back to sockerless/base for alpine and busybox as above;
+ * ret_warning then is a sentence (g_free), else NULL. */
+SlImageRecord *sl_images_resolve_for_create(SlImages *images, const char *reference, char **ret_warning,
+                                            GError **error);
 
-/* The unpacked image's folder, made when it is not there; caller frees. Several threads may ask at once. Errors: SL_ERROR_UNSUPPORTED without a rootfs_folder. */
-bool sl_images_rootfs(SlImages *images, SlCancel *cancel, const SlImageRecord *record, char **ret_path, GError **error);
+/* The unpacked image's folder, made when it is not there; caller frees. Several threads may ask at once.
+ * Errors: SL_ERROR_UNSUPPORTED without a rootfs_folder. */
+bool sl_images_rootfs(SlImages *images, SlCancel *cancel, const SlImageRecord *record, char **ret_path,
+                      GError **error);
 
 /* Its layers as they are stored, bottom first; caller frees (owns its elements, SlImageLayer *). */
 GPtrArray *sl_images_layers(SlImages *images, const SlImageRecord *record, GError **error);
@@ -83,24 +93,30 @@ unsigned sl_images_count(SlImages *images);
 GPtrArray *sl_images_list(SlImages *images);
 
 /*
- * Fetches an image and tags it as reference says (a reference without tag and digest means :latest). progress: Docker's lines (oci/registry.h), and, before the first blob,
- * "Pulling from NAME" with the tag as id; at the end the lines "Digest: …" and "Status: …" without id.
+ * Fetches an image and tags it as reference says (a reference without tag and digest means :latest).
+ * progress: Docker's lines (oci/registry.h), and, before the first blob, "Pulling from NAME" with the tag as
+ * id; at the end the lines "Digest: …" and "Status: …" without id.
  *
  * Errors: as sl_registry_pull. Where the built-in image stands in, it is success, and a line says so.
  */
 bool sl_images_pull(SlImages *images, SlCancel *cancel, const char *reference, const SlRegistryAuth *auth,
                     const SlPlatform *platform, SlPullProgress progress, void *user, GError **error);
 
-/* Gives source (as for sl_images_resolve) another name. A tag that was another image's moves. Errors: SL_ERROR_NOT_FOUND; SL_ERROR_INVALID "invalid reference format", a digest, the built-in
- * image's own name. */
+/* Gives source (as for sl_images_resolve) another name. A tag that was another image's moves. Errors:
+ * SL_ERROR_NOT_FOUND; SL_ERROR_INVALID "invalid reference format", a digest, the built-in image's own name.
+ */
 bool sl_images_tag(SlImages *images, const char *source, const char *target, GError **error);
-/* ret_lines: a list of {"Untagged": …} and {"Deleted": …}. Errors: SL_ERROR_NOT_FOUND, SL_ERROR_CONFLICT in Docker's words. */
-bool sl_images_remove(SlImages *images, const char *reference, bool force, json_t **ret_lines, GError **error);
-/* Removes images without a name (all: also those with one) that no container uses and filters allow (dangling, label, until). ret_report: {"ImagesDeleted": […], "SpaceReclaimed": n}. */
+/* ret_lines: a list of {"Untagged": …} and {"Deleted": …}. Errors: SL_ERROR_NOT_FOUND, SL_ERROR_CONFLICT in
+ * Docker's words. */
+bool sl_images_remove(SlImages *images, const char *reference, bool force, json_t **ret_lines,
+                      GError **error);
+/* Removes images without a name (all: also those with one) that no container uses and filters allow
+ * (dangling, label, until). ret_report: {"ImagesDeleted": […], "SpaceReclaimed": n}. */
 bool sl_images_prune(SlImages *images, const char *filters, json_t **ret_report, GError **error);
 
 /* An image whose blobs are in the content store already (load, commit, build): its record, without a name. */
-SlImageRecord *sl_images_add(SlImages *images, const char *manifest_digest, const char *parent, GError **error);
+SlImageRecord *sl_images_add(SlImages *images, const char *manifest_digest, const char *parent,
+                             GError **error);
 
 /* The images of the core that serves call; core.c. */
 SlImages *sl_core_images(SlCall *call);

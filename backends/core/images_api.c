@@ -85,7 +85,9 @@ progress_line(const char *id, const char *status, int64_t current, int64_t total
     if (total > 0) {
         g_autofree char *bar = bar_words(current, total);
 
-        json_object_set_new(line, "progressDetail", json_pack("{s:I, s:I}", "current", (json_int_t)current, "total", (json_int_t)total));
+        json_object_set_new(
+            line, "progressDetail",
+            json_pack("{s:I, s:I}", "current", (json_int_t)current, "total", (json_int_t)total));
         json_object_set_new(line, "progress", json_string(bar));
     } else if (is_layer && strcmp(status, "Already exists") != 0) {
         json_object_set_new(line, "progressDetail", json_object());
@@ -117,7 +119,10 @@ pull_fail(Progress *progress, GError *failure, GError **error)
         return false;
     }
     if (!progress->is_broken)
-        line_write(progress, json_pack("{s:{s:s}, s:s}", "errorDetail", "message", failure->message, "error", failure->message), NULL);
+        line_write(progress,
+                   json_pack("{s:{s:s}, s:s}", "errorDetail", "message", failure->message, "error",
+                             failure->message),
+                   NULL);
     g_error_free(failure);
     return true;
 }
@@ -130,7 +135,8 @@ pull_reference(const char *name, const char *tag)
     return g_strconcat(name, g_str_has_prefix(tag, "sha256:") ? "@" : ":", tag, NULL);
 }
 
-/* POST /images/create?fromImage&tag&platform → 200 with JSON lines; 400 reference, 404 no such image there, 500 registry. */
+/* POST /images/create?fromImage&tag&platform → 200 with JSON lines; 400 reference, 404 no such image there,
+ * 500 registry. */
 static bool
 image_create(SlCall *call, GError **error)
 {
@@ -145,7 +151,8 @@ image_create(SlCall *call, GError **error)
 
     if (!name || !*name) {
         if (sl_call_query(call, "fromSrc"))
-            return sl_fail(error, SL_ERROR_UNSUPPORTED, "importing an image (fromSrc) is not implemented by this backend");
+            return sl_fail(error, SL_ERROR_UNSUPPORTED,
+                           "importing an image (fromSrc) is not implemented by this backend");
         return sl_fail(error, SL_ERROR_INVALID, "fromImage is required");
     }
     if (!sl_registry_auth_parse(sl_call_header(call, "X-Registry-Auth"), &auth, error))
@@ -153,8 +160,8 @@ image_create(SlCall *call, GError **error)
     if (has_platform && !sl_platform_parse(platform_text, &platform, error))
         return false;
     reference = pull_reference(name, sl_call_query(call, "tag"));
-    if (!sl_images_pull(sl_core_images(call), sl_call_cancel(call), reference, &auth, has_platform ? &platform : NULL,
-                        progress_tell, &progress, &failure))
+    if (!sl_images_pull(sl_core_images(call), sl_call_cancel(call), reference, &auth,
+                        has_platform ? &platform : NULL, progress_tell, &progress, &failure))
         return pull_fail(&progress, failure, error);
     return true;
 }
@@ -165,7 +172,8 @@ image_create(SlCall *call, GError **error)
 static bool
 image_list(SlCall *call, GError **error)
 {
-    g_autoptr(GPtrArray) records = sl_images_filter(sl_core_images(call), sl_call_query(call, "filters"), error);
+    g_autoptr(GPtrArray) records =
+        sl_images_filter(sl_core_images(call), sl_call_query(call, "filters"), error);
     json_t *list;
 
     if (!records)
@@ -176,7 +184,8 @@ image_list(SlCall *call, GError **error)
     return sl_call_reply_json(call, 200, list, error);
 }
 
-/* The image that the path names. What cannot be a name is not here either: `docker inspect` asks for anything, and goes on only after a 404. */
+/* The image that the path names. What cannot be a name is not here either: `docker inspect` asks for
+ * anything, and goes on only after a 404. */
 static SlImageRecord *
 image_of_path(SlCall *call, GError **error)
 {
@@ -199,7 +208,8 @@ image_inspect(SlCall *call, GError **error)
 {
     g_autoptr(SlImageRecord) record = image_of_path(call, error);
 
-    return record && sl_call_reply_json(call, 200, sl_image_inspect_json(record, client_version(call)), error);
+    return record &&
+           sl_call_reply_json(call, 200, sl_image_inspect_json(record, client_version(call)), error);
 }
 
 /* GET /images/{name}/history */
@@ -229,14 +239,15 @@ image_tag(SlCall *call, GError **error)
            sl_call_reply_empty(call, 201, error);
 }
 
-/* DELETE /images/{name}?force&noprune → 200 [{Untagged}, {Deleted}]; 409 in use. Images have no parents of their own here, so noprune changes nothing. */
+/* DELETE /images/{name}?force&noprune → 200 [{Untagged}, {Deleted}]; 409 in use. Images have no parents of
+ * their own here, so noprune changes nothing. */
 static bool
 image_delete(SlCall *call, GError **error)
 {
     json_t *lines = NULL;
 
-    return sl_images_remove(sl_core_images(call), sl_call_param(call, "name"), sl_call_query_bool(call, "force", false),
-                            &lines, error) &&
+    return sl_images_remove(sl_core_images(call), sl_call_param(call, "name"),
+                            sl_call_query_bool(call, "force", false), &lines, error) &&
            sl_call_reply_json(call, 200, lines, error);
 }
 

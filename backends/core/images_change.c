@@ -37,8 +37,9 @@ entry_document(const ImageEntry *entry)
 
     for (guint i = 0; i < entry->repo_digests->len; i++)
         json_array_append_new(digests, json_string(entry->repo_digests->pdata[i]));
-    json = json_pack("{s:s, s:s, s:O, s:I, s:I}", "manifest", entry->image->manifest_digest, "parent", entry->parent,
-                     "repo_digests", digests, "size", (json_int_t)entry->size, "tagged", (json_int_t)entry->tagged_ns);
+    json = json_pack("{s:s, s:s, s:O, s:I, s:I}", "manifest", entry->image->manifest_digest, "parent",
+                     entry->parent, "repo_digests", digests, "size", (json_int_t)entry->size, "tagged",
+                     (json_int_t)entry->tagged_ns);
     return sl_json_dump(json);
 }
 
@@ -218,7 +219,8 @@ images_blobs_release(SlImages *images, GPtrArray *digests)
     while (g_hash_table_iter_next(&iter, &digest, NULL)) {
         g_autoptr(GError) error = NULL;
 
-        if (!g_hash_table_contains(used, digest) && !sl_content_remove(images->config.content, digest, &error))
+        if (!g_hash_table_contains(used, digest) &&
+            !sl_content_remove(images->config.content, digest, &error))
             sl_warn("blob stays behind digest=%s error=%s", (const char *)digest, error->message);
     }
     g_hash_table_remove_all(images->garbage);
@@ -247,7 +249,8 @@ repository_of(const char *reference)
 {
     g_auto(SlReference) parsed = { 0 };
 
-    return sl_reference_parse(reference, true, &parsed, NULL) ? sl_reference_familiar_name(&parsed) : g_strdup(reference);
+    return sl_reference_parse(reference, true, &parsed, NULL) ? sl_reference_familiar_name(&parsed)
+                                                              : g_strdup(reference);
 }
 
 /* At most one tag, and all references of one repository. */
@@ -274,8 +277,9 @@ is_single_reference(const SlImageRecord *record)
 static bool
 conflict(const Removal *removal, bool can_force, GError **error, const char *why, const char *who)
 {
-    return sl_fail(error, SL_ERROR_CONFLICT, "conflict: unable to delete %.12s (%s) - %s%s", sl_digest_hex(removal->record->id),
-                   can_force ? "must be forced" : "cannot be forced", why, who);
+    return sl_fail(error, SL_ERROR_CONFLICT, "conflict: unable to delete %.12s (%s) - %s%s",
+                   sl_digest_hex(removal->record->id), can_force ? "must be forced" : "cannot be forced", why,
+                   who);
 }
 
 static bool
@@ -292,7 +296,8 @@ has_children(SlImages *images, const char *id)
     return false;
 }
 
-/* Docker's order: what no force helps against, then what it does. with_references: the image is to keep those names. */
+/* Docker's order: what no force helps against, then what it does. with_references: the image is to keep those
+ * names. */
 static bool
 removal_check(const Removal *removal, bool with_references, GError **error)
 {
@@ -309,7 +314,8 @@ removal_check(const Removal *removal, bool with_references, GError **error)
     return true;
 }
 
-/* Takes names off the image; the record follows. which: NULL-ended tags and digests, already in the record. */
+/* Takes names off the image; the record follows. which: NULL-ended tags and digests, already in the record.
+ */
 static bool
 untag(Removal *removal, const char *const *which, GError **error)
 {
@@ -405,7 +411,8 @@ rootfs_remove(SlImages *images, const char *id)
     unlinkat(fd, lock, 0);
 }
 
-/* The image itself, once it has no names. A forced removal leaves a stopped container its files, as Docker does. */
+/* The image itself, once it has no names. A forced removal leaves a stopped container its files, as Docker
+ * does. */
 static bool
 image_delete(Removal *removal, GError **error)
 {
@@ -429,7 +436,8 @@ image_delete(Removal *removal, GError **error)
     return true;
 }
 
-/* The tag or "name@digest" that the user meant, as the record spells it; NULL when an id was given. Borrowed from the record. */
+/* The tag or "name@digest" that the user meant, as the record spells it; NULL when an id was given. Borrowed
+ * from the record. */
 static const char *
 meant_name(const SlImageRecord *record, const char *asked)
 {
@@ -452,13 +460,14 @@ removal_by_name(Removal *removal, const char *name, bool *ret_is_done, GError **
 {
     if (!removal->is_forced && removal->user && is_single_reference(removal->record))
         return sl_fail(error, SL_ERROR_CONFLICT,
-                       "conflict: unable to remove repository reference \"%s\" (must force) - container %s is using its referenced image %.12s",
+                       "conflict: unable to remove repository reference \"%s\" (must force) - container %s "
+                       "is using its referenced image %.12s",
                        removal->asked, removal->user, sl_digest_hex(removal->record->id));
     if (!untag_one(removal, name, error))
         return false;
     /* Other names keep it; so do users, quietly, since the name is gone as asked. */
-    *ret_is_done = removal->record->is_base || *removal->record->repo_tags || *removal->record->repo_digests ||
-                   !removal_check(removal, false, NULL);
+    *ret_is_done = removal->record->is_base || *removal->record->repo_tags ||
+                   *removal->record->repo_digests || !removal_check(removal, false, NULL);
     return true;
 }
 
@@ -470,13 +479,15 @@ removal_run(Removal *removal, GError **error)
 
     if (removal->record->is_base && (!name || strcmp(name, SL_BASE_IMAGE_REFERENCE) == 0))
         return sl_fail(error, SL_ERROR_CONFLICT,
-                       "conflict: unable to delete %.12s (cannot be forced) - it is the built-in image (--builtin-images=off leaves it out)",
+                       "conflict: unable to delete %.12s (cannot be forced) - it is the built-in image "
+                       "(--builtin-images=off leaves it out)",
                        sl_digest_hex(removal->record->id));
     if (name) {
         if (!removal_by_name(removal, name, &is_done, error) || is_done)
             return is_done;
     } else {
-        if (!removal_check(removal, !is_single_reference(removal->record), error) || !untag_all(removal, error))
+        if (!removal_check(removal, !is_single_reference(removal->record), error) ||
+            !untag_all(removal, error))
             return false;
     }
     return image_delete(removal, error);
@@ -517,7 +528,8 @@ removal_again(Removal *removal, GError **error)
         return false;
     sl_image_record_free(removal->record);
     removal->record = record;
-    return is_same || sl_fail(error, SL_ERROR_CONFLICT, "conflict: %s was changed meanwhile: try again", removal->asked);
+    return is_same ||
+           sl_fail(error, SL_ERROR_CONFLICT, "conflict: %s was changed meanwhile: try again", removal->asked);
 }
 
 bool

@@ -60,7 +60,8 @@ sl_images_time_parse(const char *text, int64_t now_ns, int64_t *ret_ns, GError *
     }
     time = g_date_time_new_from_iso8601(text, utc);
     if (!time)
-        return sl_fail(error, SL_ERROR_INVALID, "invalid filter 'until': \"%s\" is neither a time nor a duration", text);
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "invalid filter 'until': \"%s\" is neither a time nor a duration", text);
     *ret_ns = g_date_time_to_unix(time) * ns_per_s;
     return true;
 }
@@ -91,7 +92,8 @@ dangling_read(Wanted *wanted, GError **error)
         return true;
     value = g_ascii_strdown(values[0], -1);
     wanted->is_dangling = strcmp(value, "1") == 0 || strcmp(value, "true") == 0 || strcmp(value, "t") == 0;
-    if (!wanted->is_dangling && strcmp(value, "0") != 0 && strcmp(value, "false") != 0 && strcmp(value, "f") != 0)
+    if (!wanted->is_dangling && strcmp(value, "0") != 0 && strcmp(value, "false") != 0 &&
+        strcmp(value, "f") != 0)
         return sl_fail(error, SL_ERROR_INVALID, "invalid filter 'dangling=[%s]'", values[0]);
     return true;
 }
@@ -115,7 +117,8 @@ image_time_read(SlImages *images, const Wanted *wanted, const char *key, int64_t
 static bool
 wanted_read(SlImages *images, const char *filters, Wanted *wanted, GError **error)
 {
-    static const char *const known[] = { "reference", "dangling", "label", "label!", "before", "since", "until", NULL };
+    static const char *const known[] = { "reference", "dangling", "label", "label!",
+                                         "before",    "since",    "until", NULL };
     const char *const *until;
     int64_t until_ns = 0;
 
@@ -162,7 +165,8 @@ names_keep(GStrv names, const char *const *patterns)
 static bool
 has_unwanted_label(const Wanted *wanted, const json_t *labels)
 {
-    return dk_filters_get(wanted->filters, "label!") && dk_filters_match_labels(wanted->filters, "label!", labels);
+    return dk_filters_get(wanted->filters, "label!") &&
+           dk_filters_match_labels(wanted->filters, "label!", labels);
 }
 
 static bool

@@ -20,10 +20,11 @@ struct SlImages {
     char *rootfs_folder; /* config's strings, kept */
     char *base_id;       /* NULL: no built-in image */
 
-    /* Writers, one at a time, over their commits; taken before lock. Readers never wait for it, so the rule against I/O under a lock is bent here alone. */
+    /* Writers, one at a time, over their commits; taken before lock. Readers never wait for it, so the rule
+     * against I/O under a lock is bent here alone. */
     pthread_mutex_t changing;
     unsigned n_pulls;      /* under changing: while one runs, no blob is removed, since it may count on it */
-    GHashTable *garbage;   /* under changing: digests that the last pull's end removes when nobody needs them */
+    GHashTable *garbage; /* under changing: digests that the last pull's end removes when nobody needs them */
 
     pthread_mutex_t lock;
     GHashTable *by_id;       /* id → ImageEntry, owned */
@@ -50,7 +51,8 @@ void images_entry_free(ImageEntry *entry);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ImageEntry, images_entry_free)
 
 /* Emits with the attributes that Docker gives: name and the image's labels. */
-void images_emit(SlImages *images, const char *action, const char *actor, const char *name, const json_t *config);
+void images_emit(SlImages *images, const char *action, const char *actor, const char *name,
+                 const json_t *config);
 /* Whether the built-in image may stand in for reference: alpine and busybox by tag. */
 bool images_base_stands_in(SlImages *images, const SlReference *reference);
 /* A container uses it. */

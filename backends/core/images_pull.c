@@ -76,12 +76,14 @@ platform_check(const Pull *pull, const SlImage *image, GError **error)
                     (!wanted->architecture || strcmp(wanted->architecture, image->architecture) == 0)))
         return true;
     return sl_fail(error, SL_ERROR_NOT_FOUND,
-                   "image with reference %s was found but does not match the specified platform: wanted %s/%s, actual: %s/%s",
-                   pull->familiar, wanted->os ? wanted->os : "linux", wanted->architecture ? wanted->architecture : "",
-                   image->os, image->architecture);
+                   "image with reference %s was found but does not match the specified platform: wanted "
+                   "%s/%s, actual: %s/%s",
+                   pull->familiar, wanted->os ? wanted->os : "linux",
+                   wanted->architecture ? wanted->architecture : "", image->os, image->architecture);
 }
 
-/* Unpacked at once, so that the first start does not wait, and a layer that is not what it says fails the pull. */
+/* Unpacked at once, so that the first start does not wait, and a layer that is not what it says fails the
+ * pull. */
 static bool
 unpack(const Pull *pull, const SlImage *image, int64_t *ret_size, GError **error)
 {
@@ -90,8 +92,8 @@ unpack(const Pull *pull, const SlImage *image, int64_t *ret_size, GError **error
     *ret_size = image->size;
     if (!pull->images->rootfs_folder)
         return true;
-    return sl_rootfs_prepare(pull->images->config.content, image, pull->images->rootfs_folder, NULL, pull->cancel, &path,
-                             ret_size, error);
+    return sl_rootfs_prepare(pull->images->config.content, image, pull->images->rootfs_folder, NULL,
+                             pull->cancel, &path, ret_size, error);
 }
 
 static bool
@@ -103,7 +105,8 @@ is_tagged(SlImages *images, const char *tag, const char *id)
 
 /* Enters the image into the index. ret_is_new: the tag was none of this image's before. */
 static bool
-enter(const Pull *pull, SlImage *image /* taken */, int64_t size, const char *index_digest, bool *ret_is_new, GError **error)
+enter(const Pull *pull, SlImage *image /* taken */, int64_t size, const char *index_digest, bool *ret_is_new,
+      GError **error)
 {
     SlImages *images = pull->images;
     g_autofree char *name = sl_reference_familiar_name(&pull->reference);
@@ -143,8 +146,8 @@ pull_from_registry(const Pull *pull, const SlRegistryAuth *auth, GError **error)
     bool is_new = false;
     int64_t size = 0;
 
-    if (!sl_registry_pull(pull->images->config.registry, pull->cancel, &pull->reference, auth, pull->platform, content,
-                          pull->progress, pull->user, &manifest_digest, &index_digest, error))
+    if (!sl_registry_pull(pull->images->config.registry, pull->cancel, &pull->reference, auth, pull->platform,
+                          content, pull->progress, pull->user, &manifest_digest, &index_digest, error))
         return false;
     image = sl_image_load(content, manifest_digest, error);
     if (!image || !platform_check(pull, image, error) || !unpack(pull, image, &size, error))
@@ -155,7 +158,8 @@ pull_from_registry(const Pull *pull, const SlRegistryAuth *auth, GError **error)
         return false;
 
     say(pull, "Digest: %s", index_digest);
-    say(pull, is_new ? "Status: Downloaded newer image for %s" : "Status: Image is up to date for %s", pull->familiar);
+    say(pull, is_new ? "Status: Downloaded newer image for %s" : "Status: Image is up to date for %s",
+        pull->familiar);
     sl_info("image pulled reference=%s digest=%s", pull->familiar, index_digest);
     images_emit(pull->images, "pull", pull->familiar, pull->familiar, config);
     return true;
@@ -211,7 +215,9 @@ bool
 sl_images_pull(SlImages *images, SlCancel *cancel, const char *reference, const SlRegistryAuth *auth,
                const SlPlatform *platform, SlPullProgress progress, void *user, GError **error)
 {
-    g_auto(Pull) pull = { .images = images, .cancel = cancel, .platform = platform, .progress = progress, .user = user };
+    g_auto(Pull) pull = {
+        .images = images, .cancel = cancel, .platform = platform, .progress = progress, .user = user
+    };
     bool ok;
 
     if (!sl_reference_parse(reference, true, &pull.reference, error))

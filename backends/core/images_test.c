@@ -46,7 +46,8 @@ emit(void *data, const char *action, const char *actor, json_t *attributes)
 {
     Fixture *fixture = data;
 
-    g_string_append_printf(fixture->events, "%s(%s) ", action, json_string_value(json_object_get(attributes, "name")));
+    g_string_append_printf(fixture->events, "%s(%s) ", action,
+                           json_string_value(json_object_get(attributes, "name")));
     json_decref(attributes);
 }
 
@@ -58,10 +59,16 @@ images_start(Fixture *fixture)
 
     fixture->store = sl_store_open(database, &error);
     g_assert_no_error(error);
-    fixture->images = sl_images_open(&(SlImagesConfig){ .store = fixture->store, .content = fixture->content,
-                                                        .registry = fixture->registry, .rootfs_folder = fixture->rootfs,
-                                                        .base_tar = fixture->base_tar, .builtin = fixture->builtin,
-                                                        .find_user = find_user, .emit = emit, .user = fixture }, &error);
+    fixture->images = sl_images_open(&(SlImagesConfig){ .store = fixture->store,
+                                                        .content = fixture->content,
+                                                        .registry = fixture->registry,
+                                                        .rootfs_folder = fixture->rootfs,
+                                                        .base_tar = fixture->base_tar,
+                                                        .builtin = fixture->builtin,
+                                                        .find_user = find_user,
+                                                        .emit = emit,
+                                                        .user = fixture },
+                                     &error);
     g_assert_no_error(error);
 }
 
@@ -86,7 +93,8 @@ fixture_open(Fixture *fixture, gconstpointer data)
     blobs = g_build_filename(fixture->folder, "content", NULL);
     fixture->content = sl_content_open(blobs, NULL);
     /* A proxy that is not there: no registry of the world can be reached, whatever machine this is. */
-    fixture->fetcher = sl_fetcher_new(&(SlFetchConfig){ .user_agent = "test", .proxy = "http://127.0.0.1:1" });
+    fixture->fetcher =
+        sl_fetcher_new(&(SlFetchConfig){ .user_agent = "test", .proxy = "http://127.0.0.1:1" });
     fixture->registry = sl_registry_new(&(SlRegistryConfig){ 0 }, fixture->fetcher);
     fixture->events = g_string_new(NULL);
     fixture->builtin = (SlBuiltinImages)GPOINTER_TO_INT(data);
@@ -133,12 +141,17 @@ add_image(Fixture *fixture, const char *text, const char *tag)
     int64_t n = 0;
 
     g_assert_true(sl_content_put(fixture->content, tar->data, tar->len, &layer, NULL));
-    config = put_json(fixture, json_pack("{s:s, s:s, s:s, s:{s:{s:s}}, s:{s:s, s:[s]}}", "os", "linux", "architecture", "amd64",
-                                         "created", "2024-01-02T03:04:05Z", "config", "Labels", "text", text, "rootfs", "type",
-                                         "layers", "diff_ids", layer), &n);
-    manifest = put_json(fixture, json_pack("{s:i, s:{s:s, s:s, s:I}, s:[{s:s, s:s, s:I}]}", "schemaVersion", 2, "config",
-                                           "mediaType", SL_MEDIA_OCI_CONFIG, "digest", config, "size", (json_int_t)n, "layers",
-                                           "mediaType", SL_MEDIA_OCI_LAYER, "digest", layer, "size", (json_int_t)tar->len), &n);
+    config = put_json(fixture,
+                      json_pack("{s:s, s:s, s:s, s:{s:{s:s}}, s:{s:s, s:[s]}}", "os", "linux", "architecture",
+                                "amd64", "created", "2024-01-02T03:04:05Z", "config", "Labels", "text", text,
+                                "rootfs", "type", "layers", "diff_ids", layer),
+                      &n);
+    manifest = put_json(fixture,
+                        json_pack("{s:i, s:{s:s, s:s, s:I}, s:[{s:s, s:s, s:I}]}", "schemaVersion", 2,
+                                  "config", "mediaType", SL_MEDIA_OCI_CONFIG, "digest", config, "size",
+                                  (json_int_t)n, "layers", "mediaType", SL_MEDIA_OCI_LAYER, "digest", layer,
+                                  "size", (json_int_t)tar->len),
+                        &n);
     record = sl_images_add(fixture->images, manifest, NULL, &error);
     g_assert_no_error(error);
     if (tag)
@@ -183,7 +196,8 @@ test_resolves_every_form(Fixture *fixture, gconstpointer data)
     assert_resolves(fixture, prefix, id);
     assert_unresolved(fixture, "none", SL_ERROR_NOT_FOUND, "No such image: none:latest");
     assert_unresolved(fixture, "app:2", SL_ERROR_NOT_FOUND, "No such image: app:2");
-    assert_unresolved(fixture, "App", SL_ERROR_INVALID, "invalid reference format: repository name must be lowercase");
+    assert_unresolved(fixture, "App", SL_ERROR_INVALID,
+                      "invalid reference format: repository name must be lowercase");
 }
 
 static void
@@ -263,7 +277,10 @@ test_removal_untags_then_deletes(Fixture *fixture, gconstpointer data)
 
     g_assert_true(sl_images_rootfs(fixture->images, NULL, record, &path, NULL));
     g_assert_true(sl_images_tag(fixture->images, "app:1", "app:2", NULL));
-    assert_removed(fixture, id, false, "409 conflict: unable to delete ID12 (must be forced) - image is referenced in multiple repositories", id);
+    assert_removed(
+        fixture, id, false,
+        "409 conflict: unable to delete ID12 (must be forced) - image is referenced in multiple repositories",
+        id);
     assert_removed(fixture, "app:2", false, "[{\"Untagged\":\"app:2\"}]", id);
     g_assert_true(g_file_test(path, G_FILE_TEST_IS_DIR));
     assert_removed(fixture, "app:1", false, "[{\"Untagged\":\"app:1\"},{\"Deleted\":\"ID\"}]", id);
@@ -305,10 +322,12 @@ test_shared_layers_stay(Fixture *fixture, gconstpointer data)
     document = json_loads(text, 0, NULL);
     json_object_set_new(document, "author", json_string("another"));
     config = put_json(fixture, document, &n);
-    manifest = put_json(fixture, json_pack("{s:i, s:{s:s, s:s, s:I}, s:[{s:s, s:s, s:I}]}", "schemaVersion", 2, "config",
-                                           "mediaType", SL_MEDIA_OCI_CONFIG, "digest", config, "size", (json_int_t)n, "layers",
-                                           "mediaType", SL_MEDIA_OCI_LAYER, "digest", layer, "size",
-                                           (json_int_t)((const SlImageLayer *)layers->pdata[0])->size), &n);
+    manifest = put_json(fixture,
+                        json_pack("{s:i, s:{s:s, s:s, s:I}, s:[{s:s, s:s, s:I}]}", "schemaVersion", 2,
+                                  "config", "mediaType", SL_MEDIA_OCI_CONFIG, "digest", config, "size",
+                                  (json_int_t)n, "layers", "mediaType", SL_MEDIA_OCI_LAYER, "digest", layer,
+                                  "size", (json_int_t)((const SlImageLayer *)layers->pdata[0])->size),
+                        &n);
     twin = sl_images_add(fixture->images, manifest, NULL, NULL);
     g_assert_nonnull(twin);
     assert_removed(fixture, "app:1", false, "[{\"Untagged\":\"app:1\"},{\"Deleted\":\"ID\"}]", one);
@@ -324,13 +343,21 @@ test_containers_hold_images(Fixture *fixture, gconstpointer data)
 
     fixture->user = "0123456789ab";
     fixture->user_image = id;
-    assert_removed(fixture, "app:1", false, "409 conflict: unable to remove repository reference \"app:1\" (must force) - container "
-                   "0123456789ab is using its referenced image ID12", id);
-    assert_removed(fixture, id, false, "409 conflict: unable to delete ID12 (must be forced) - image is being used by stopped container "
-                   "0123456789ab", id);
+    assert_removed(fixture, "app:1", false,
+                   "409 conflict: unable to remove repository reference \"app:1\" (must force) - container "
+                   "0123456789ab is using its referenced image ID12",
+                   id);
+    assert_removed(
+        fixture, id, false,
+        "409 conflict: unable to delete ID12 (must be forced) - image is being used by stopped container "
+        "0123456789ab",
+        id);
     fixture->is_running = true;
-    assert_removed(fixture, id, true, "409 conflict: unable to delete ID12 (cannot be forced) - image is being used by running container "
-                   "0123456789ab", id);
+    assert_removed(
+        fixture, id, true,
+        "409 conflict: unable to delete ID12 (cannot be forced) - image is being used by running container "
+        "0123456789ab",
+        id);
     /* By name, force takes the name and leaves the image. */
     assert_removed(fixture, "app:1", true, "[{\"Untagged\":\"app:1\"}]", id);
     assert_resolves(fixture, id, id);
@@ -412,12 +439,16 @@ test_base_stands_in_only_after_a_pull_found_no_registry(Fixture *fixture, gconst
 
     pull(fixture, "alpine:3.19", said, &error);
     g_assert_no_error(error);
-    g_assert_cmpstr(said->str, ==, "registry cannot be reached: alpine:3.19 is served from the built-in image sockerless/base\n");
+    g_assert_cmpstr(
+        said->str, ==,
+        "registry cannot be reached: alpine:3.19 is served from the built-in image sockerless/base\n");
 
     record = sl_images_resolve_for_create(fixture->images, "alpine:3.19", &warning, &error);
     g_assert_no_error(error);
     g_assert_true(record->is_base);
-    g_assert_cmpstr(warning, ==, "registry cannot be reached: alpine:3.19 is served from the built-in image sockerless/base");
+    g_assert_cmpstr(
+        warning, ==,
+        "registry cannot be reached: alpine:3.19 is served from the built-in image sockerless/base");
     /* Never tagged as the other, and no other name got it. */
     assert_unresolved(fixture, "alpine:3.19", SL_ERROR_NOT_FOUND, "No such image: alpine:3.19");
     g_assert_cmpuint(g_strv_length(record->repo_tags), ==, 1);
@@ -429,7 +460,9 @@ test_base_stands_in_only_after_a_pull_found_no_registry(Fixture *fixture, gconst
     g_assert_false(pull(fixture, "other/alpine", said, &error));
     g_assert_error(error, SL_ERROR, SL_ERROR_UNAVAILABLE);
     g_clear_error(&error);
-    g_assert_false(pull(fixture, "alpine@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", said, &error));
+    g_assert_false(pull(fixture,
+                        "alpine@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                        said, &error));
     g_assert_error(error, SL_ERROR, SL_ERROR_UNAVAILABLE);
 }
 
@@ -437,7 +470,8 @@ static void
 test_base_always(Fixture *fixture, gconstpointer data)
 {
     g_autofree char *warning = NULL;
-    g_autoptr(SlImageRecord) record = sl_images_resolve_for_create(fixture->images, "busybox", &warning, NULL);
+    g_autoptr(SlImageRecord) record =
+        sl_images_resolve_for_create(fixture->images, "busybox", &warning, NULL);
 
     g_assert_nonnull(record);
     g_assert_true(record->is_base);
@@ -450,13 +484,15 @@ test_base_off(Fixture *fixture, gconstpointer data)
     g_autoptr(GString) said = g_string_new(NULL);
     g_autoptr(GError) error = NULL;
 
-    assert_unresolved(fixture, "sockerless/base", SL_ERROR_NOT_FOUND, "No such image: sockerless/base:latest");
+    assert_unresolved(fixture, "sockerless/base", SL_ERROR_NOT_FOUND,
+                      "No such image: sockerless/base:latest");
     g_assert_false(pull(fixture, "alpine", said, &error));
     g_assert_error(error, SL_ERROR, SL_ERROR_UNAVAILABLE);
     g_assert_cmpstr(said->str, ==, "");
 }
 
-#define ADD_MODE(name, run, mode) g_test_add(name, Fixture, GINT_TO_POINTER(mode), fixture_open, run, fixture_close)
+#define ADD_MODE(name, run, mode)                                                                            \
+    g_test_add(name, Fixture, GINT_TO_POINTER(mode), fixture_open, run, fixture_close)
 #define ADD(name, run) ADD_MODE(name, run, SL_BUILTIN_AUTO)
 
 int
@@ -474,7 +510,8 @@ main(int argc, char **argv)
     ADD("/images/containers-hold-images", test_containers_hold_images);
     ADD("/images/prune-takes-what-nobody-names-or-uses", test_prune_takes_what_nobody_names_or_uses);
     ADD("/images/base-is-always-there", test_base_is_always_there);
-    ADD("/images/base-stands-in-only-after-a-pull-found-no-registry", test_base_stands_in_only_after_a_pull_found_no_registry);
+    ADD("/images/base-stands-in-only-after-a-pull-found-no-registry",
+        test_base_stands_in_only_after_a_pull_found_no_registry);
     ADD_MODE("/images/base-always", test_base_always, SL_BUILTIN_ALWAYS);
     ADD_MODE("/images/base-off", test_base_off, SL_BUILTIN_OFF);
     return g_test_run();
