@@ -19,7 +19,7 @@ import tempfile
 import time
 import traceback
 
-AGENT, RUNTIME = sys.argv[1:3]
+AGENT, RUNTIME = map(os.path.abspath, sys.argv[1:3])
 TOKEN = 'ab' * 32
 DATA, WINDOW, END, GROWN, SEEN = 1, 2, 3, 4, 5
 WINDOW_BYTES = 256 * 1024
