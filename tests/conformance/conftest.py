@@ -3,6 +3,7 @@
 Markers: differs(reason): an engine may answer otherwise, the case is for ours; ours: the case starts our own programs."""
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,12 @@ CONTROL = os.environ.get("SL_TEST_HOST")
 BUILD = (Path.cwd() / os.environ.get("SL_BUILD", ROOT / "build")).resolve()
 
 
+def interrupt(number, frame):
+    raise KeyboardInterrupt  # so that an ended session, too, ends its daemons
+
+
 def pytest_configure(config):
+    signal.signal(signal.SIGTERM, interrupt)
     config.addinivalue_line("markers", "differs(reason): a known difference between engines; not judged on a control engine")
     config.addinivalue_line("markers", "ours: starts our own programs; skipped on a control engine")
 

@@ -188,6 +188,7 @@ class Engine:
 
     def __init__(self, host, config, is_control, image="alpine"):
         self.host, self.config, self.is_control, self.image = host, str(config), is_control, image
+        self.authority = urlparse(host).netloc or "docker"
         self.made = []
 
     # Plain HTTP
@@ -196,7 +197,7 @@ class Engine:
         """Sends a request and returns the stream with the reply's head read."""
         stream = Stream(dial(self.host, timeout))
         try:
-            stream.write(request_bytes(method, path, body, headers, query))
+            stream.write(request_bytes(method, path, body, {"Host": self.authority, **(headers or {})}, query))
             return stream.head(timeout)
         except BaseException:
             stream.close()
@@ -341,7 +342,7 @@ def request_bytes(method, path, body=None, headers=None, query=None):
     if query:
         path += "?" + urlencode({key: json.dumps(value) if isinstance(value, dict) else value for key, value in query.items()},
                                 quote_via=quote)
-    lines = {"Host": "docker", **(headers or {})}
+    lines = {"Host": "localhost", **(headers or {})}
     data = b""
     if body is not None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

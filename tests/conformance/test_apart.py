@@ -52,7 +52,7 @@ def test_beyond_loopback_without_tls_is_refused(programs, folder, logs):
 
 def test_a_wrong_setting_stops_the_start_and_is_named(programs):
     for arguments in (["sockerless", "serve", "--ct-none"], ["sockerless-backend-memory", "--builtin-images", "ct-none"],
-                      ["sockerless-frontend-docker", "--addr", "ct:none:x"]):
+                      ["sockerless-frontend-docker", "--backend", "http://localhost:1", "--addr", "ct:none:x"]):
         done = subprocess.run([programs / arguments[0], *arguments[1:]], capture_output=True, text=True, timeout=10)
         assert done.returncode != 0 and "ct" in done.stderr
 

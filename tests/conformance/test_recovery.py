@@ -155,7 +155,7 @@ def test_stop_and_remove_work_on_an_adopted_container(apart):
 def test_auto_remove_survives_a_kill(apart):
     pair = apart()
     engine = pair.engine
-    cid = engine.run("sh", "-c", "read x", OpenStdin=True, StdinOnce=True, host={"AutoRemove": True})
+    cid = engine.run("sh", "-c", "read x; true", OpenStdin=True, StdinOnce=True, host={"AutoRemove": True})
     restart_backend(pair)
     with engine.open("POST", f"/containers/{cid}/wait", query={"condition": "removed"}) as waiting:
         with engine.attach(cid) as stream:
