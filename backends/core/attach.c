@@ -5,6 +5,7 @@ typedef struct Attach {
     SlContainer *container;
     SlLogTap *tap; /* NULL: no output */
     SlFeed *feed;  /* NULL until attach_begin has run */
+    SlDetachKeys detach_keys;
     bool has_stdin, is_eof_waiting, is_detach_waiting, is_done;
     int refs; /* the feed's, and attach_begin's */
 } Attach;
@@ -42,14 +43,32 @@ attach_pull(void *user, SlPiece *ret_piece)
     return attach->tap ? sl_log_tap_pull(attach->tap, ret_piece) : SL_PULL_WAIT;
 }
 
+/* This client leaves; the container goes on. */
+static void
+detach(Attach *attach)
+{
+    if (attach->feed)
+        sl_feed_end(attach->feed);
+    else
+        attach->is_detach_waiting = true;
+}
+
 static size_t
 attach_push(void *user, const void *data, size_t n)
 {
     Attach *attach = user;
+    SlChannel *channel = attach->container->stdin_;
+    bool is_detached = false;
+    size_t taken;
 
     if (!attach->has_stdin)
         return n;
-    return attach->container->stdin_ ? sl_channel_push(attach->container->stdin_, data, n) : 0;
+    if (!channel)
+        return 0;
+    taken = sl_detach_keys_push(&attach->detach_keys, channel, data, n, &is_detached);
+    if (is_detached)
+        detach(attach);
+    return taken;
 }
 
 /* With StdinOnce the end of the client's input is the end of the process's. Without, it is a detach: this attach ends, output included, and
@@ -64,10 +83,8 @@ attach_push_eof(void *user)
     if (attach->container->config.stdin_once) {
         attach->is_eof_waiting = true;
         send_eof(attach);
-    } else if (attach->feed) {
-        sl_feed_end(attach->feed);
     } else {
-        attach->is_detach_waiting = true;
+        detach(attach);
     }
 }
 
@@ -135,6 +152,8 @@ sl_attach_serve(SlContainer *container, SlCall *call, const char *content_type, 
     attach->container = sl_container_ref(container);
     attach->tap = tap;
     attach->has_stdin = query->stdin_ && query->stream && container->config.open_stdin;
+    if (container->config.tty)
+        attach->detach_keys = query->detach_keys;
     sl_container_emit(container, "attach", NULL);
 
     feed = sl_call_feed(call, SL_FRAMING_RAW, content_type, &attach_ops, attach, error);

@@ -140,6 +140,19 @@ sl_channel_push_eof(SlChannel *channel)
     sl_link_send_frame(channel->link, SL_AGENT_END, channel->number, channel->sent, NULL, 0);
 }
 
+size_t
+sl_channel_room(const SlChannel *channel)
+{
+    return channel->is_over || channel->is_input_ended ? SIZE_MAX : channel->granted - channel->sent;
+}
+
+void
+sl_channel_end_feed(SlChannel *channel)
+{
+    if (channel->feed)
+        sl_feed_end(channel->feed);
+}
+
 void
 sl_channel_receive(SlChannel *channel, uint64_t offset, const uint8_t *data, size_t n)
 {

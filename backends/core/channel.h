@@ -22,6 +22,10 @@ void sl_channel_resume(SlChannel *channel, uint64_t sent);
 SlPull sl_channel_pull(SlChannel *channel, SlPiece *ret_piece);
 size_t sl_channel_push(SlChannel *channel, const void *data, size_t n);
 void sl_channel_push_eof(SlChannel *channel);
+/* How many bytes a push would take now. */
+size_t sl_channel_room(const SlChannel *channel);
+/* Ends the feed that was set: its client leaves, the process stays. */
+void sl_channel_end_feed(SlChannel *channel);
 
 /* What comes from the link. */
 void sl_channel_receive(SlChannel *channel, uint64_t offset, const uint8_t *data, size_t n);

@@ -107,6 +107,14 @@ stop_and_wait(SlContainer *container, const SlEvent *event, SlCancel *cancel, GE
            sl_container_wait_blocking(container, SL_WAIT_NOT_RUNNING, cancel, -1, error);
 }
 
+/* The event that closes a request is there when its answer is. */
+static bool
+emit_last(SlContainer *container, const char *action, GError **error)
+{
+    sl_container_emit(container, action, NULL);
+    return sl_events_commit(container->core->events, NULL, 0, error);
+}
+
 /* POST /containers/{id}/stop?t=&signal= → 204; 304 not running. */
 static bool
 container_stop(SlCall *call, GError **error)
@@ -117,8 +125,7 @@ container_stop(SlCall *call, GError **error)
     if (!container || !stop_event(call, container, &event, error) ||
         !stop_and_wait(container, &event, sl_call_cancel(call), error))
         return false;
-    sl_container_emit(container, "stop", NULL);
-    return sl_call_reply_empty(call, 204, error);
+    return emit_last(container, "stop", error) && sl_call_reply_empty(call, 204, error);
 }
 
 /* POST /containers/{id}/restart?t=&signal= → 204. Once begun it is ended, also when the client leaves: half of a restart is nobody's wish. */
@@ -137,8 +144,7 @@ container_restart(SlCall *call, GError **error)
     }
     if (!sl_container_act(container, &(SlEvent){ .kind = SL_EVENT_START }, error))
         return false;
-    sl_container_emit(container, "restart", NULL);
-    return sl_call_reply_empty(call, 204, error);
+    return emit_last(container, "restart", error) && sl_call_reply_empty(call, 204, error);
 }
 
 /* POST /containers/{id}/kill?signal= → 204; 409 not running. */
@@ -191,7 +197,7 @@ container_attach(SlCall *call, GError **error)
         .stderr_ = sl_call_query_bool(call, "stderr", false),
     };
 
-    if (!container)
+    if (!container || !sl_detach_keys_parse(sl_call_query(call, "detachKeys"), &query.detach_keys, error))
         return false;
     return sl_attach_serve(container, call, sl_stream_content_type(call, container->config.tty), &query, error);
 }

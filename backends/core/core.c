@@ -131,7 +131,7 @@ lock_data(SlCore *core, GError **error)
     if (core->containers_fd < 0)
         return sl_fail_errno(error, errno, "opening %s", path);
     if (flock(core->containers_fd, LOCK_EX | LOCK_NB) < 0)
-        return sl_fail(error, SL_ERROR_CONFLICT, "another backend is running on the data folder %s", core->data);
+        return sl_fail(error, SL_ERROR_CONFLICT, "the data folder %s is in use by another backend", core->data);
     return true;
 }
 

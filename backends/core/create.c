@@ -100,7 +100,7 @@ validate(DkContainerCreate *config, GError **error)
     int signal_number;
 
     if ((!config->cmd || !config->cmd[0]) && !config->entrypoint)
-        return sl_fail(error, SL_ERROR_INVALID, "no command specified");
+        return sl_fail(error, SL_ERROR_INVALID, "No command specified");
     if (config->hostname && !is_hostname(config->hostname))
         return sl_fail(error, SL_ERROR_INVALID, "invalid hostname format: %s", config->hostname);
     if (config->working_dir && *config->working_dir && *config->working_dir != '/')

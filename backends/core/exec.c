@@ -50,6 +50,7 @@ SlExec *
 sl_exec_create(SlContainer *container, DkExecCreate *config, GError **error)
 {
     g_autofree char *id = NULL;
+    SlDetachKeys keys = { 0 };
     SlExec *exec;
 
     if (!sl_container_is_running(container)) {
@@ -60,8 +61,11 @@ sl_exec_create(SlContainer *container, DkExecCreate *config, GError **error)
         sl_fail(error, SL_ERROR_INVALID, "No exec command specified");
         return NULL;
     }
+    if (config->tty && !sl_detach_keys_parse(config->detach_keys, &keys, error))
+        return NULL;
     id = sl_id_new();
     exec = exec_new(container, id);
+    exec->detach_keys = keys;
     exec->config = *config;
     *config = (DkExecCreate){ 0 };
     return exec;
@@ -130,7 +134,7 @@ begin(SlExec *exec, SlLink *link, GError **error)
     SL_LOCK_GUARD(&exec->lock);
 
     if (exec->is_started)
-        return sl_fail(error, SL_ERROR_CONFLICT, "exec %s has already been started", exec->id);
+        return sl_fail(error, SL_ERROR_CONFLICT, "Error: Exec command %s has already run", exec->id);
     exec->is_started = exec->is_running = true;
     exec->channel_number = sl_link_next_channel(link);
     exec->channel = sl_channel_new(link, exec->channel_number);
@@ -180,8 +184,15 @@ static size_t
 stream_push(void *user, const void *data, size_t n)
 {
     SlExec *exec = user;
+    bool is_detached = false;
+    size_t taken;
 
-    return exec->config.attach_stdin ? sl_channel_push(exec->channel, data, n) : n;
+    if (!exec->config.attach_stdin)
+        return n;
+    taken = sl_detach_keys_push(&exec->detach_keys, exec->channel, data, n, &is_detached);
+    if (is_detached)
+        sl_channel_end_feed(exec->channel);
+    return taken;
 }
 
 static void

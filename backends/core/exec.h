@@ -4,12 +4,14 @@
 #pragma once
 
 #include "backends/core/container.h"
+#include "backends/core/detach_keys.h"
 
 typedef struct SlExec {
     atomic_int refs;
     char *id;
     SlContainer *container; /* a reference */
     DkExecCreate config;
+    SlDetachKeys detach_keys; /* none without a tty */
 
     pthread_mutex_t lock;
     bool is_started, is_running;

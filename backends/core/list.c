@@ -41,15 +41,25 @@ sl_container_summary_changed(SlContainer *container)
     g_clear_pointer(&container->summary_tail, g_bytes_unref);
 }
 
+/* Arguments with a space are quoted, the program's own name is not. */
+static void
+append_words(GString *text, char **words)
+{
+    for (; words && *words; words++) {
+        bool is_quoted = text->len > 0 && strchr(*words, ' ');
+
+        g_string_append_printf(text, is_quoted ? "%s'%s'" : "%s%s", text->len > 0 ? " " : "", *words);
+    }
+}
+
 static char *
 command_text(const DkContainerCreate *config)
 {
-    g_autofree char *entrypoint = config->entrypoint ? g_strjoinv(" ", config->entrypoint) : NULL;
-    g_autofree char *cmd = config->cmd ? g_strjoinv(" ", config->cmd) : NULL;
+    GString *text = g_string_new(NULL);
 
-    if (entrypoint && cmd && *cmd)
-        return g_strdup_printf("%s %s", entrypoint, cmd);
-    return g_strdup(entrypoint ? entrypoint : cmd ? cmd : "");
+    append_words(text, config->entrypoint);
+    append_words(text, config->cmd);
+    return g_string_free(text, FALSE);
 }
 
 /* Makes both halves. Lock held. */

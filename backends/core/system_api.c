@@ -170,14 +170,19 @@ static bool
 system_auth(SlCall *call, GError **error)
 {
     g_auto(DkAuthConfig) config = { 0 };
+    g_autoptr(GError) local = NULL;
     SlRegistryAuth auth;
 
     if (!sl_call_json(call, dk_auth_config_fields, &config, error))
         return false;
     auth = (SlRegistryAuth){ config.username, config.password, config.identitytoken, config.registrytoken };
     if (!sl_registry_login(sl_call_core(call)->registry, sl_call_cancel(call),
-                           config.serveraddress && *config.serveraddress ? config.serveraddress : DOCKER_HUB, &auth, error))
+                           config.serveraddress && *config.serveraddress ? config.serveraddress : DOCKER_HUB, &auth, &local)) {
+        if (g_error_matches(local, SL_ERROR, SL_ERROR_UNAVAILABLE))
+            local->code = SL_ERROR_SYSTEM; /* it is the registry that does not answer: Docker says 500 */
+        g_propagate_error(error, g_steal_pointer(&local));
         return false;
+    }
     return sl_call_reply_json(call, 200, json_pack("{s:s, s:s}", "IdentityToken", "", "Status", "Login Succeeded"), error);
 }
 

@@ -116,9 +116,10 @@ def serve(programs, folder, logs):
     """Starts another `sockerless serve` with options of its own."""
     made = []
 
-    def start(*options):
+    def start(*options, is_tagged=False):
         made.append(Serve(programs, folder, logs, *options))
-        return made[-1].start()
+        engine = made[-1].start()
+        return tag_base(engine) if is_tagged else engine
     yield start
     for one in made:
         one.stop()

@@ -201,7 +201,7 @@ def test_a_stop_by_signal_leaves_containers_running(apart):
 
 
 def test_serve_restarts_a_program_that_dies(serve):
-    engine = serve()
+    engine = serve(is_tagged=True)
     cid = engine.create("true")
     for name in ("sockerless-backend-memory", "sockerless-frontend-docker"):
         kill_child_of(engine, name)
