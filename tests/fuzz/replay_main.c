@@ -5,6 +5,7 @@
  * cut in half: half of a valid input is what a torn connection leaves. TAP: one line a file.
  */
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
