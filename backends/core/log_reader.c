@@ -192,11 +192,31 @@ sl_log_grew(SlLog *log, uint64_t length)
     return is_read;
 }
 
+/* A reader that has pulled nothing yet gets its files now: with AutoRemove they are gone from their folder when it does. */
+static void
+open_for_readers(SlLog *log)
+{
+    sl_autofd int fd = -1;
+    sl_autofd int index_fd = -1;
+    bool is_wanted;
+
+    pthread_mutex_lock(&log->lock);
+    is_wanted = log->seats->len > 0 && (log->fd < 0 || log->index_fd < 0);
+    pthread_mutex_unlock(&log->lock);
+    if (!is_wanted || !open_files(log, &fd, &index_fd, NULL))
+        return;
+    SL_LOCK_GUARD(&log->lock);
+
+    if (log->seats->len > 0)
+        keep_files(log, &fd, &index_fd);
+}
+
 void
 sl_log_run_ended(SlLog *log, int64_t length)
 {
     uint64_t end = length >= 0 ? (uint64_t)length : measure_by_path(log);
 
+    open_for_readers(log);
     SL_LOCK_GUARD(&log->lock);
     begin_run(log); /* a run whose start nobody told: those who waited for it get its end */
     log->is_running = false;
@@ -215,8 +235,12 @@ sl_log_close(SlLog *log)
     SL_LOCK_GUARD(&log->lock);
 
     log->is_closed = true;
-    for (guint i = 0; i < log->seats->len; i++)
-        end_at(log->seats->pdata[i], 0);
+    for (guint i = 0; i < log->seats->len; i++) {
+        SlLogSeat *seat = log->seats->pdata[i];
+
+        if (!seat->has_end) /* those of the last run still read to its end */
+            end_at(seat, 0);
+    }
 }
 
 void

@@ -24,7 +24,7 @@ void sl_log_run_started(SlLog *log);
 bool sl_log_grew(SlLog *log, uint64_t length);
 /* The run is over and the file is length bytes long (-1: whatever it is). Its readers get the rest, then their end. Also for a start that failed. */
 void sl_log_run_ended(SlLog *log, int64_t length);
-/* The container goes: every reader ends where it is. */
+/* The container goes: readers of its last run get the rest of it, those that wait for another end. */
 void sl_log_close(SlLog *log);
 /* Called (on any thread) when a reader comes that waits for growth: the owner asks the agent for news. */
 void sl_log_set_wanted(SlLog *log, void (*wanted)(void *user), void *user);

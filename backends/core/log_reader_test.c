@@ -356,6 +356,18 @@ test_failed_start_ends_attach(Fixture *f, gconstpointer data)
 }
 
 static void
+test_removal_leaves_the_reader_its_output(Fixture *f, gconstpointer data)
+{
+    Tapped tapped = tap_open(f, true, true, false, true);
+
+    sl_log_run_started(f->log);
+    print(f, SL_STD_OUT, 1, "last words\n");
+    run_over(f);
+    sl_log_close(f->log);
+    tap_expect(&tapped, "out: last words\n");
+}
+
+static void
 test_attach_to_a_restarted_daemon(Fixture *f, gconstpointer data)
 {
     Tapped now, all;
@@ -667,6 +679,7 @@ main(int argc, char **argv)
         { "/core/log/a-slow-reader-ends-with-its-own-run", test_run_is_a_readers_end },
         { "/core/log/attach-with-logs", test_attach_with_logs },
         { "/core/log/a-failed-start-ends-attach", test_failed_start_ends_attach },
+        { "/core/log/removal-leaves-the-reader-its-output", test_removal_leaves_the_reader_its_output },
         { "/core/log/attach-to-a-restarted-daemon", test_attach_to_a_restarted_daemon },
         { "/core/log/a-torn-frame-is-waited-for", test_torn_frame_is_waited_for },
         { "/core/log/damage-ends-a-reader", test_damage_ends_a_reader },

@@ -158,14 +158,15 @@ memory_agent_connect(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spe
 
 /* ---- ends ---- */
 
-/* Not a pid that was given to something else meanwhile: only one that runs our agent's program. */
+/* Not a pid that was given to something else meanwhile: only one that runs our agent's program. (An agent is not dumpable, so an ordinary user can read its
+ * command line and not the link to its program.) */
 static bool
 is_agent(MemoryDriver *self, pid_t pid)
 {
-    g_autofree char *link = g_strdup_printf("/proc/%d/exe", (int)pid);
-    g_autofree char *program = g_file_read_link(link, NULL);
+    g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", (int)pid);
+    g_autofree char *command = NULL;
 
-    return program && strcmp(program, self->agent) == 0;
+    return g_file_get_contents(path, &command, NULL, NULL) && strcmp(command, self->agent) == 0;
 }
 
 static bool
