@@ -93,6 +93,19 @@ times_parse(SlCall *call, int64_t now_ns, int64_t *ret_since_ns, int64_t *ret_un
     return true;
 }
 
+static Stream *
+stream_new(SlEvents *events, SlLoop *loop, DkFilters *filters /* taken */, int64_t until_ns, size_t limit_bytes)
+{
+    Stream *stream = g_new0(Stream, 1);
+
+    stream->refs = 1;
+    stream->loop = loop;
+    stream->until_ns = until_ns;
+    stream->queue = sl_queue_new(limit_bytes);
+    stream->reader = sl_event_reader_new(events, filters, stream->queue);
+    return stream;
+}
+
 bool
 sl_events_serve(SlEvents *events, SlCall *call, GError **error)
 {
@@ -101,17 +114,16 @@ sl_events_serve(SlEvents *events, SlCall *call, GError **error)
     g_autoptr(SlFeed) feed = NULL;
     g_autoptr(GError) local = NULL;
     int64_t now_ns = sl_clock_now_ns(), since_ns = 0, until_ns = 0;
+    bool is_replay;
 
     if (!filters || !times_parse(call, now_ns, &since_ns, &until_ns, error))
         return false;
+    is_replay = since_ns || until_ns;
+    if (is_replay && !sl_events_commit(events, NULL, 0, error)) /* what was noted before the request is in its answer */
+        return false;
 
-    stream = g_new0(Stream, 1);
-    stream->refs = 1;
-    stream->loop = sl_call_core(call)->loop;
-    stream->until_ns = until_ns;
-    stream->queue = sl_queue_new(since_ns || until_ns ? REPLAY_LIMIT_BYTES : LIVE_LIMIT_BYTES);
-    stream->reader = sl_event_reader_new(events, g_steal_pointer(&filters), stream->queue);
-
+    stream = stream_new(events, sl_call_core(call)->loop, g_steal_pointer(&filters), until_ns,
+                        is_replay ? REPLAY_LIMIT_BYTES : LIVE_LIMIT_BYTES);
     atomic_fetch_add(&stream->refs, 1);
     feed = sl_call_feed(call, SL_FRAMING_CHUNKED, "application/json", &stream_ops, stream, error);
     if (!feed) {
@@ -120,8 +132,7 @@ sl_events_serve(SlEvents *events, SlCall *call, GError **error)
     }
     sl_queue_set_feed(stream->queue, feed);
 
-    if ((since_ns || until_ns) &&
-        !sl_event_reader_replay(stream->reader, since_ns, until_ns ? until_ns : INT64_MAX, &local)) {
+    if (is_replay && !sl_event_reader_replay(stream->reader, since_ns, until_ns ? until_ns : INT64_MAX, &local)) {
         sl_error("replaying events failed error=\"%s\"", local->message);
         sl_feed_end(feed); /* the head is out: all that is left is to end */
         return true;
