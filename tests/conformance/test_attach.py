@@ -174,3 +174,12 @@ def test_cli_start_a_shows_the_output(engine):
     cid = engine.create("sh", "-c", "echo again; exit 2")
     done = engine.cli("start", "-a", cid)
     assert (done.returncode, done.out) == (2, "again\n")
+
+
+def test_auto_remove_does_not_cut_the_output(engine):
+    """`docker run --rm`: the container goes when its readers have everything, however fast it ends."""
+    for _ in range(5 if engine.is_control else 40):
+        cid = engine.create("sh", "-c", "echo out; echo err >&2", host={"AutoRemove": True})
+        with engine.attach(cid, stream=1, stdout=1, stderr=1) as stream:
+            engine.start(cid)
+            assert stream.frames() == (b"out\n", b"err\n")
