@@ -42,17 +42,22 @@ LOWER = ("ms", "MiB")
 
 
 class Wire:
-    """One kept connection."""
+    """One kept connection; opened again when the engine closed it behind an answer, as it does after a wait."""
 
     def __init__(self, engine):
-        self.stream = Stream(dial(engine.host))
+        self.host, self.stream = engine.host, None
 
     def call(self, method, path, body=None, good=(200, 201, 204, 304)):
+        if not self.stream:
+            self.stream = Stream(dial(self.host))
         self.stream.write(request_bytes(method, path, body))
         self.stream.head(30)
-        data = self.stream.body(method, 30)
-        if self.stream.status not in good:
-            raise RuntimeError(f"{method} {path}: {self.stream.status} {data[:200]!r}")
+        data, status = self.stream.body(method, 30), self.stream.status
+        if self.stream.headers.get("connection", "").lower() == "close":
+            self.stream.close()
+            self.stream = None
+        if status not in good:
+            raise RuntimeError(f"{method} {path}: {status} {data[:200]!r}")
         return json.loads(data) if data[:1] == b"{" else data
 
 

@@ -34,7 +34,10 @@ show() {
     local want=$1 output status
     shift
     printf '$'
-    printf ' %q' "$@"
+    for word; do
+        [[ $word =~ ^[A-Za-z0-9_./:=-]+$ ]] || word=\'$word\'
+        printf ' %s' "$word"
+    done
     printf '\n'
     output=$(timeout 60 "$@" 2>&1)
     status=$?
@@ -64,9 +67,12 @@ say "A shell with a pipeline: real processes and pipes, each process a WebAssemb
 show '^3$' docker run --rm alpine sh -c 'printf "b\na\nc\n" | sort | tee /tmp/sorted | wc -l; uname -a; cat /tmp/sorted >&2'
 say "A container in the background"
 show '^[0-9a-f]{64}$' docker run -d --name demo alpine sh -c 'i=0; while :; do i=$((i + 1)); echo "tick $i"; sleep 1; done'
-show 'tick' timeout 2 sh -c 'until docker logs demo | grep tick; do :; done'
+for _ in $(seq 100); do
+    docker logs demo 2>/dev/null | grep -q tick && break
+    sleep 0.05
+done
 show 'PID' docker exec demo ps
-show 'Linux' docker exec demo sh -c 'echo "inside on $(uname -s), as $(id -un)"'
+show 'Linux' docker exec demo sh -c 'echo "inside, as $(id -un), on $(uname -s)"'
 show 'tick 1' docker logs demo
 show 'demo' docker ps -a
 show 'demo' docker rm -f demo
