@@ -61,9 +61,10 @@ is_cleared(char **entrypoint)
 static void
 merge_image(DkContainerCreate *config, const json_t *image)
 {
-    char **env = strings_of(image, "Env");
+    static const char *const none[] = { NULL };
+    g_auto(GStrv) asked = g_steal_pointer(&config->env);
 
-    config->env = dk_env_merge(env, (const char *const *)config->env ? (const char *const *)config->env : (const char *const[]){ NULL });
+    config->env = dk_env_merge(strings_of(image, "Env"), asked ? (const char *const *)asked : none);
     if (!config->entrypoint || !config->entrypoint[0]) {
         if (!config->cmd || !config->cmd[0]) {
             g_strfreev(config->cmd);
