@@ -38,6 +38,7 @@ TARGETS = {
     "ping": ("_ping, 8 connections", "/s", None, None),
     "inspect": ("inspect, 8 connections", "/s", None, None),
 }
+PHASES = ("create", "attach", "start", "start to EOF", "wait", "remove")
 LOWER = ("ms", "MiB")
 
 
@@ -76,15 +77,22 @@ class Bench:
         return stream
 
     def one_run(self):
-        started = time.perf_counter()
+        """The milliseconds of each of PHASES."""
+        marks = [time.perf_counter()]
         cid = self.create("true")
+        marks.append(time.perf_counter())
         with self.attach(cid) as stream:
+            marks.append(time.perf_counter())
             self.wire.call("POST", f"/containers/{cid}/start")
+            marks.append(time.perf_counter())
             out = stream.rest(30)
+        marks.append(time.perf_counter())
         code = self.wire.call("POST", f"/containers/{cid}/wait")["StatusCode"]
+        marks.append(time.perf_counter())
         self.wire.call("DELETE", f"/containers/{cid}")
+        marks.append(time.perf_counter())
         assert (out, code) == (b"", 0), (out, code)
-        return (time.perf_counter() - started) * 1e3
+        return [(b - a) * 1e3 for a, b in zip(marks, marks[1:])]
 
     def one_exec(self, cid):
         started = time.perf_counter()
@@ -133,7 +141,8 @@ class Bench:
 
     def run(self):
         self.one_run()
-        return {"run": statistics.median(self.one_run() for _ in range(RUNS))}
+        runs = [self.one_run() for _ in range(RUNS)]
+        return {"run": statistics.median(sum(run) for run in runs), "phases": [statistics.median(times) for times in zip(*runs)]}
 
     def execs(self):
         cid = self.create("sleep", "300")
@@ -263,6 +272,8 @@ def compare(ours_path, engine_path=None):
         cells = [f"{value:10.2f}" if value is not None else f"{'-':>10}" for value in (mine, its)]
         print(f"{what + ', ' + unit:42} {cells[0]}  {cells[1]}  {shown}  {target}")
     for who, result in (("ours", ours), ("engine", engine)):
+        if "phases" in result["values"]:
+            print(f"{who}: run in ms:", *(f"{name} {took:.2f}" for name, took in zip(PHASES, result["values"]["phases"])))
         for name, error in result["errors"].items():
             print(f"{who}: {name}: {error}")
 
