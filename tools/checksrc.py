@@ -33,7 +33,6 @@ HOMES = [
     (r"curl/.*", r"net/fetch\w*\.c"),
     (r"sqlite3\.h", r"backends/core/store(_test)?\.c"),
     (r"archive(_entry)?\.h", r"oci/unpack\w*\.c"),
-    (r"wslay/.*", r"net/ws\w*\.c"),
     (r"openssl/.*", r"(oci/digest|net/(tls|ws)|cloud/\w+/sign)\w*\.c"),
     (r"gio/.*", r"(?!)"),
 ]
