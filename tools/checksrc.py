@@ -167,11 +167,10 @@ class Check:
 
 
 def listed(root):
-    """The files that git tracks, and those it would."""
-    command = ["git", "-C", str(root), "ls-files", "-co", "--exclude-standard"]
-    if not (root / ".git").exists():
-        command = ["find", str(root), "-type", "f", "-not", "-path", "*/build*", "-printf", "%P\\n"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    """The files that git tracks, and those it would; without git, or where it refuses (another owner), every file but build folders'."""
+    out = subprocess.run(["sh", "-c", 'git -C "$1" ls-files -co --exclude-standard 2>/dev/null ||'
+                          ' find "$1" -type f -not -path "$1/build*" -not -path "$1/.git/*" -printf "%P\\n"', "sh", str(root)],
+                         capture_output=True, text=True, check=True)
     return sorted(path for path in set(out.stdout.split("\n")) if path and (root / path).is_file())
 
 
