@@ -271,7 +271,6 @@ sl_core_open(const SlCoreConfig *config, GError **error)
     return g_steal_pointer(&core);
 }
 
-/* Posted behind all else: when it runs, every link's close was handled. */
 static void
 close_links(SlCore *core)
 {
@@ -286,15 +285,35 @@ close_links(SlCore *core)
     }
 }
 
+static void
+fire(void *data)
+{
+    sl_cancel_fire(data);
+}
+
+/* Executors use the loop and the loop gives them work: with is_closing set the loop gives no more, and when it has come round once nobody is in between. Then
+ * what executors have begun ends, then the loop. */
+static void
+end_threads(SlCore *core)
+{
+    g_autoptr(SlCancel) came_round = sl_cancel_new();
+
+    core->is_closing = true;
+    sl_loop_post(core->loop, fire, came_round);
+    sl_cancel_wait_fd(came_round, -1, 0, -1, NULL);
+    sl_pool_free(core->pool);
+    close_links(core);
+    sl_relay_free(core->relay);
+    sl_loop_free(core->loop);
+}
+
 void
 sl_core_close(SlCore *core)
 {
-    core->is_closing = true;
-    if (core->in_order)
-        close_links(core);
-    g_clear_pointer(&core->relay, sl_relay_free);
-    g_clear_pointer(&core->loop, sl_loop_free);
-    g_clear_pointer(&core->pool, sl_pool_free);
+    if (core->loop)
+        end_threads(core);
+    else
+        sl_pool_free(core->pool);
     g_clear_pointer(&core->execs, g_hash_table_unref);
     g_clear_pointer(&core->by_name, g_hash_table_unref);
     g_clear_pointer(&core->in_order, g_ptr_array_unref);

@@ -402,9 +402,12 @@ run_posted(void *data)
 void
 sl_container_post_exit(SlContainer *container, const SlEvent *event, const char *message, int64_t log_length)
 {
-    SlPosted *posted = g_new(SlPosted, 1);
+    SlPosted *posted;
     bool is_scheduled;
 
+    if (container->core->is_closing)
+        return; /* the next daemon finds it: agents keep what happened */
+    posted = g_new(SlPosted, 1);
     *posted = (SlPosted){ .event = *event, .message = g_strdup(message), .log_length = log_length };
     pthread_mutex_lock(&container->lock);
     *container->posted_last = posted;

@@ -88,26 +88,38 @@ sl_container_tell_waiters(SlContainer *container, bool is_gone)
     }
 }
 
+/* Lives on the stack of the thread that waits; the lock keeps it there until the teller is done with it. */
+typedef struct Wake {
+    pthread_mutex_t lock;
+    int fd;
+} Wake;
+
 static void
-tell_eventfd(void *user, int exit_code, const char *message)
+tell_wake(void *user, int exit_code, const char *message)
 {
-    eventfd_write(*(int *)user, 1);
+    Wake *wake = user;
+    SL_LOCK_GUARD(&wake->lock);
+
+    eventfd_write(wake->fd, 1);
 }
 
 bool
 sl_container_wait_blocking(SlContainer *container, SlWaitFor wait_for, SlCancel *cancel, int timeout_ms, GError **error)
 {
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    Wake wake = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
     unsigned number;
     bool ok;
 
-    if (fd < 0)
+    if (wake.fd < 0)
         return sl_fail(error, SL_ERROR_UNAVAILABLE, "no descriptor is left to wait with");
-    number = sl_container_wait(container, wait_for, tell_eventfd, &fd);
-    ok = sl_cancel_wait_fd(cancel, fd, POLLIN, timeout_ms, error);
-    /* One that is being told right now holds &fd: its write is what we wait for then. */
+    number = sl_container_wait(container, wait_for, tell_wake, &wake);
+    ok = sl_cancel_wait_fd(cancel, wake.fd, POLLIN, timeout_ms, error);
+    /* One that is being told right now holds &wake: its write is what we wait for then. */
     if (!ok && number > 0 && !sl_container_unwait(container, number))
-        sl_cancel_wait_fd(NULL, fd, POLLIN, -1, NULL);
-    close(fd);
+        sl_cancel_wait_fd(NULL, wake.fd, POLLIN, -1, NULL);
+    pthread_mutex_lock(&wake.lock);
+    pthread_mutex_unlock(&wake.lock);
+    pthread_mutex_destroy(&wake.lock);
+    close(wake.fd);
     return ok;
 }
