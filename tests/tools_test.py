@@ -1,4 +1,5 @@
 """What tools/ promises: checksrc.py names each breach of the house rules, totals.py counts and never loses a failure."""
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -105,32 +106,55 @@ PASSED = '<testcase classname="s" name="a"/>'
 FAILED = '<testcase classname="s" name="b"><failure message="no"/></testcase>'
 
 
-def junit(tmp_path, name, cases, failures=None):
-    path = tmp_path / name
-    failures = cases.count("<failure") if failures is None else failures
-    path.write_text(f'<testsuites><testsuite name="s" failures="{failures}" errors="0">{cases}</testsuite></testsuites>')
-    return path
+@pytest.fixture
+def totals(tmp_path):
+    """Writes result files, by name, and runs totals.py on them: (status, last line, everything)."""
+    def run_on(**files):
+        paths = []
+        for name, content in files.items():
+            path = tmp_path / (name + (".xml" if isinstance(content, str) else ".json"))
+            if isinstance(content, str):
+                path.write_text(f"<testsuites><testsuite name='s'>{content}</testsuite></testsuites>")
+            elif content is not None:
+                path.write_text("".join(json.dumps(test) + "\n" for test in content))
+            paths.append(path)
+        status, out = run("totals.py", *paths)
+        return status, out.splitlines()[-1], out
+    return run_on
 
 
-def test_totals_adds_up_files_and_names_what_failed(tmp_path):
-    status, out = run("totals.py", junit(tmp_path, "1.xml", PASSED * 3), junit(tmp_path, "2.xml", PASSED + FAILED))
-    assert status == 1
+def program(result, stdout=""):
+    return {"name": "room / x", "result": result, "stdout": stdout}
+
+
+def test_totals_adds_up_files_and_names_what_failed(totals):
+    status, last, out = totals(one=PASSED * 3, two=PASSED + FAILED, three=[program("OK", "1..2\nok 1 /a\nok 2 /b\n"), program("OK")])
+    assert (status, last) == (1, "7 passed, 1 failed")
     assert "FAILED s: b" in out
-    assert out.splitlines()[-1] == "4 passed, 1 failed"
 
 
-def test_totals_is_content_when_nothing_failed(tmp_path):
-    status, out = run("totals.py", junit(tmp_path, "1.xml", PASSED * 2))
-    assert (status, out.splitlines()[-1]) == (0, "2 passed, 0 failed")
+def test_totals_is_content_when_nothing_failed(totals):
+    assert totals(one=PASSED * 2, two=[program("OK", "ok 1 /a\nok 2 /b # SKIP no root\n")])[:2] == (0, "3 passed, 0 failed")
 
 
-def test_totals_counts_a_suite_that_did_not_run_as_failed(tmp_path):
-    status, out = run("totals.py", junit(tmp_path, "1.xml", PASSED), tmp_path / "missing.xml")
-    assert (status, out.splitlines()[-1]) == (1, "1 passed, 1 failed")
-    status, out = run("totals.py", junit(tmp_path, "empty.xml", ""))
-    assert (status, out.splitlines()[-1]) == (1, "0 passed, 1 failed")
+def test_totals_names_the_case_that_failed_in_a_program(totals):
+    status, last, out = totals(one=[program("FAIL", "ok 1 /a\nnot ok 2 - /b\nok 3 /c\n")])
+    assert (status, last) == (1, "2 passed, 1 failed")
+    assert "FAILED room / x: /b" in out
 
 
-def test_totals_counts_a_program_that_died_without_a_case(tmp_path):
-    status, out = run("totals.py", junit(tmp_path, "1.xml", PASSED, failures=1))
-    assert (status, out.splitlines()[-1]) == (1, "1 passed, 1 failed")
+@pytest.mark.parametrize("result", ["TIMEOUT", "ERROR", "FAIL", "INTERRUPT"])
+def test_totals_counts_a_program_that_hung_or_died_behind_good_cases(totals, result):
+    status, last, out = totals(one=[program(result, "1..9\nok 1 /a\n")])
+    assert (status, last) == (1, "1 passed, 1 failed")
+    assert f"FAILED room / x: {result} outside its cases" in out
+
+
+def test_totals_counts_a_program_that_said_nothing(totals):
+    assert totals(one=[program("FAIL")])[:2] == (1, "0 passed, 1 failed")
+
+
+def test_totals_counts_a_suite_that_did_not_run_as_failed(totals):
+    assert totals(one=PASSED, two=None)[:2] == (1, "1 passed, 1 failed")
+    assert totals(one="")[:2] == (1, "0 passed, 1 failed")
+    assert totals(one=[])[:2] == (1, "0 passed, 1 failed")

@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-results=$build/meson-logs/testlog.junit.xml
+results=$build/meson-logs/testlog.json
 cases=$build/conformance.xml
 rm -f "$results" "$cases"
 

@@ -1,50 +1,70 @@
-"""usage: totals.py JUNIT...
+"""usage: totals.py RESULT...
 
-Adds up JUnit files (meson's, pytest's), names what failed, and ends with "N passed, N failed". A file that is missing or cannot be
-read counts as a failure: a suite that did not run has not passed."""
+Adds up results, names what failed, and ends with "N passed, N failed". A RESULT is meson's testlog.json (each case of a TAP program
+counts, else the program) or a JUnit file (pytest's). A file that is missing or cannot be read, and a program that died, hung or ran
+fewer cases than it planned, count as failures: what did not run has not passed."""
+import json
+import re
 import sys
 import xml.etree.ElementTree as ET
 
+GOOD = ("OK", "EXPECTEDFAIL", "SKIP")
 
-def count(path):
-    """Returns (passed, skipped, names of the failed) of one file."""
-    try:
-        root = ET.parse(path).getroot()
-    except (OSError, ET.ParseError) as error:
-        return 0, 0, [f"{path}: {error}"]
-    passed, skipped, failed = 0, 0, []
-    for suite in root.iter("testsuite"):
-        cases = suite.findall("testcase")
-        for case in cases:
-            name = f"{case.get('classname') or suite.get('name')}: {case.get('name')}"
-            if case.find("failure") is not None or case.find("error") is not None:
-                failed.append(name)
-            elif case.find("skipped") is not None:
-                skipped += 1
+
+class Totals:
+    def __init__(self):
+        self.passed, self.skipped, self.failed = 0, 0, []
+
+    def meson(self, path):
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                self.program(json.loads(line))
+
+    def program(self, test):
+        name, is_good = test["name"], test["result"] in GOOD
+        cases = re.findall(r"^(not )?ok\b *\d* *(?:- )?(.*)$", test.get("stdout") or "", re.MULTILINE)
+        if not cases:
+            cases = [("" if is_good else "not ", "" if test["result"] != "SKIP" else "# SKIP")]
+        n_failed = len(self.failed)
+        for is_not, case in cases:
+            if re.search(r"# (SKIP|TODO)", case, re.IGNORECASE):
+                self.skipped += 1
+            elif is_not:
+                self.failed.append(f"{name}: {case or test['result']}")
             else:
-                passed += 1
-        # Meson reports a program that died, or that printed no plan, in its suite's numbers only.
-        said = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
-        seen = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
-        failed += [f"{suite.get('name')}: the program failed outside its cases"] * max(0, said - seen)
-    if not passed and not failed:
-        failed.append(f"{path}: no case ran")
-    return passed, skipped, failed
+                self.passed += 1
+        if not is_good and len(self.failed) == n_failed:
+            self.failed.append(f"{name}: {test['result']} outside its cases")
+
+    def junit(self, path):
+        for case in ET.parse(path).getroot().iter("testcase"):
+            if case.find("failure") is not None or case.find("error") is not None:
+                self.failed.append(f"{case.get('classname')}: {case.get('name')}")
+            elif case.find("skipped") is not None:
+                self.skipped += 1
+            else:
+                self.passed += 1
+
+    def add(self, path):
+        before = self.passed + len(self.failed)
+        try:
+            (self.meson if path.endswith(".json") else self.junit)(path)
+        except (OSError, ET.ParseError, ValueError, KeyError) as error:
+            self.failed.append(f"{path}: {error}")
+        if before == self.passed + len(self.failed):
+            self.failed.append(f"{path}: no case ran")
 
 
 def main(paths):
-    passed, skipped, failed = 0, 0, []
+    totals = Totals()
     for path in paths:
-        one = count(path)
-        passed += one[0]
-        skipped += one[1]
-        failed += one[2]
-    for name in failed:
+        totals.add(path)
+    for name in totals.failed:
         print("FAILED", name)
-    if skipped:
-        print(f"{skipped} skipped")
-    print(f"{passed} passed, {len(failed)} failed")
-    return 1 if failed or not paths else 0
+    if totals.skipped:
+        print(f"{totals.skipped} skipped")
+    print(f"{totals.passed} passed, {len(totals.failed)} failed")
+    return 1 if totals.failed or not paths else 0
 
 
 if __name__ == "__main__":
