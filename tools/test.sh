@@ -12,7 +12,7 @@ rm -f "$results" "$cases"
 
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
-export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=$PWD/tools/tsan.supp}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-exitcode=66:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp}
 export G_SLICE=always-malloc # recycled slices look like races to ThreadSanitizer, and hide leaks from AddressSanitizer
 
 nice meson test -C "$build" --print-errorlogs --num-processes 2
