@@ -81,7 +81,7 @@ check_end(SlAgent *agent)
     if (!store_exit(exit, &error))
         sl_error("exit code cannot be stored error=\"%s\"", error->message);
     sl_debug("container exited exit=%d length=%" G_GUINT64_FORMAT, agent->first->exit_code,
-            sl_log_writer_length(agent->log));
+             sl_log_writer_length(agent->log));
     sl_agent_tell_exited(agent, agent->first);
     end_if_asked(agent);
 }

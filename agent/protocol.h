@@ -72,11 +72,11 @@ enum {
 };
 
 #define SL_AGENT_TOKEN_VARIABLE "SOCKERLESS_AGENT_TOKEN" /* read and cleared at start */
-#define SL_AGENT_PATH "/agent/v1"
-#define SL_AGENT_SOCKET_NAME "agent.sock"
-#define SL_AGENT_LOG_NAME "log"
-#define SL_AGENT_INDEX_NAME "log.idx"
-#define SL_AGENT_EXIT_NAME "exit.json"
+#define SL_AGENT_PATH           "/agent/v1"
+#define SL_AGENT_SOCKET_NAME    "agent.sock"
+#define SL_AGENT_LOG_NAME       "log"
+#define SL_AGENT_INDEX_NAME     "log.idx"
+#define SL_AGENT_EXIT_NAME      "exit.json"
 
 typedef enum SlAgentFrameType {
     SL_AGENT_DATA = 1,

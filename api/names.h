@@ -25,5 +25,5 @@ bool dk_time_parse(const char *text, const char *what, int64_t now_ns, int64_t *
 char **dk_env_merge(char **base /* taken */, const char *const *over);
 
 enum { DK_API_VERSION = 1044, DK_API_VERSION_MIN = 1024 };
-#define DK_API_VERSION_TEXT "1.44"
+#define DK_API_VERSION_TEXT     "1.44"
 #define DK_API_VERSION_MIN_TEXT "1.24"

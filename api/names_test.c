@@ -119,8 +119,10 @@ test_times(void)
         { "1h30m", INT64_C(1699994600000000000) },
         { "-1.5s", INT64_C(1700000001500000000) },
     };
-    static const char *const bad[] = { "x", "1.2.3", "10q", "-", "m", "2023-13-14", "9999-01-01T00:00:00Z",
-                                       "99999999999999999999", "1e9h", "yesterday" };
+    static const char *const bad[] = {
+        "x",    "1.2.3",    "10q", "-", "m", "2023-13-14", "9999-01-01T00:00:00Z", "99999999999999999999",
+        "1e9h", "yesterday"
+    };
 
     for (size_t i = 0; i < G_N_ELEMENTS(good); i++) {
         int64_t ns = -1;

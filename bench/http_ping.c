@@ -24,9 +24,9 @@ ping(SlCall *call, GError **error)
 }
 
 static const SlRoute routes[] = {
-    {"GET", "/_ping", ping, SL_ROUTE_FAST},
-    {"GET", "/blocking", ping, 0},
-    {0},
+    { "GET", "/_ping", ping, SL_ROUTE_FAST },
+    { "GET", "/blocking", ping, 0 },
+    { 0 },
 };
 
 static int
@@ -91,12 +91,12 @@ measure(const struct sockaddr_un *address, const char *path, int n_connections, 
 int
 main(int argc, char **argv)
 {
-    static const char *const headers[] = {"Api-Version", "1.44",   "Docker-Experimental", "false", "Ostype",
-                                          "linux",       "Server", "Sockerless",          NULL};
+    static const char *const headers[] = { "Api-Version", "1.44",   "Docker-Experimental", "false", "Ostype",
+                                           "linux",       "Server", "Sockerless",          NULL };
     int n_requests = argc > 1 ? (int)g_ascii_strtoll(argv[1], NULL, 10) : 100000;
     g_autofree char *folder = g_dir_make_tmp("sl-bench-XXXXXX", NULL);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    SlServerConfig config = {.routes = routes, .headers = headers, .strip_version = true};
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    SlServerConfig config = { .routes = routes, .headers = headers, .strip_version = true };
     SlServer *server = sl_server_new(&config, NULL);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool ok = true;

@@ -153,7 +153,8 @@ conn_body(Conn *conn, size_t max, const char **ret_data)
     size_t n;
 
     if (conn->is_chunked && conn->length <= 0) {
-        g_autofree char *line = conn->length == 0 ? conn_until(conn, "\r\n") : NULL; /* behind the chunk before */
+        g_autofree char *line =
+            conn->length == 0 ? conn_until(conn, "\r\n") : NULL; /* behind the chunk before */
         g_autofree char *size = conn_until(conn, "\r\n");
 
         conn->length = size ? g_ascii_strtoll(size, NULL, 16) : 0;
@@ -203,8 +204,10 @@ static bool
 create_and_remove(Conn *conn, const Run *run)
 {
     char id[65] = "";
-    g_autofree char *create = g_strdup_printf("POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
-                                              "Content-Length: %zu\r\n\r\n%s", strlen(run->body), run->body);
+    g_autofree char *create =
+        g_strdup_printf("POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
+                        "Content-Length: %zu\r\n\r\n%s",
+                        strlen(run->body), run->body);
     g_autofree char *remove = NULL;
 
     if (!exchange(conn, create, id) || !id[0])
@@ -266,9 +269,11 @@ run_load(Run *run, unsigned n_connections, double seconds)
 
     n = run->latencies->len;
     g_array_sort(run->latencies, compare_times);
-    printf("{\"rate\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"bad\": %u}\n", (double)n * 1e6 / (double)took_us,
+    printf("{\"rate\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"bad\": %u}\n",
+           (double)n * 1e6 / (double)took_us,
            n ? (double)g_array_index(run->latencies, int64_t, n / 2) / 1e3 : 0,
-           n ? (double)g_array_index(run->latencies, int64_t, n * 99 / 100) / 1e3 : 0, atomic_load(&run->bad));
+           n ? (double)g_array_index(run->latencies, int64_t, n * 99 / 100) / 1e3 : 0,
+           atomic_load(&run->bad));
     g_array_unref(run->latencies);
     return n > 0 && atomic_load(&run->bad) == 0 ? 0 : 1;
 }
@@ -314,8 +319,9 @@ static int
 run_stream(const char *socket_path, const char *method, const char *path)
 {
     bool is_hijack = g_str_equal(method, "POST");
-    g_autofree char *request = g_strdup_printf("%s %s HTTP/1.1\r\nHost: d\r\n%s\r\n", method, path,
-                                               is_hijack ? "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n" : "");
+    g_autofree char *request =
+        g_strdup_printf("%s %s HTTP/1.1\r\nHost: d\r\n%s\r\n", method, path,
+                        is_hijack ? "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n" : "");
     Frames frames = { .n_header = 0 };
     int64_t first_us = 0;
     const char *data;
@@ -336,8 +342,9 @@ run_stream(const char *socket_path, const char *method, const char *path)
         if (!frames_take(&frames, data, n))
             g_error("not a frame header after %" G_GUINT64_FORMAT " frames", frames.count);
     }
-    printf("{\"bytes\": %" G_GUINT64_FORMAT ", \"frames\": %" G_GUINT64_FORMAT ", \"seconds\": %.6f, \"torn\": %s}\n", frames.bytes,
-           frames.count, first_us ? (double)(g_get_monotonic_time() - first_us) / 1e6 : 0,
+    printf("{\"bytes\": %" G_GUINT64_FORMAT ", \"frames\": %" G_GUINT64_FORMAT
+           ", \"seconds\": %.6f, \"torn\": %s}\n",
+           frames.bytes, frames.count, first_us ? (double)(g_get_monotonic_time() - first_us) / 1e6 : 0,
            frames.left || frames.n_header ? "true" : "false");
     conn_close(&conn);
     return 0;
@@ -352,7 +359,8 @@ main(int argc, char **argv)
     if (argc == 5 && g_str_equal(argv[2], "stream"))
         return run_stream(argv[1], argv[3], argv[4]);
     if (argc != 6 || (!g_str_equal(argv[2], "get") && !g_str_equal(argv[2], "create-rm"))) {
-        fprintf(stderr, "usage: bench_load SOCKET get|create-rm CONNECTIONS SECONDS PATH|FILE, or bench_load SOCKET stream METHOD PATH\n");
+        fprintf(stderr, "usage: bench_load SOCKET get|create-rm CONNECTIONS SECONDS PATH|FILE, or bench_load "
+                        "SOCKET stream METHOD PATH\n");
         return 2;
     }
     run.path = argv[5];

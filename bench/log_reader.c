@@ -55,7 +55,8 @@ measure_lines(const char *folder, bool has_timestamps)
     size_t n;
 
     sl_log_lines_set_files(lines, fd, index_fd);
-    while (sl_log_lines_next(lines, (uint64_t)CHUNKS * (SL_STDCOPY_HEADER + CHUNK_BYTES), true, &data, &n) != SL_LOG_STEP_END)
+    while (sl_log_lines_next(lines, (uint64_t)CHUNKS * (SL_STDCOPY_HEADER + CHUNK_BYTES), true, &data, &n) !=
+           SL_LOG_STEP_END)
         continue;
     report(has_timestamps ? "lines with timestamps" : "lines", begin_ns);
 }

@@ -46,7 +46,8 @@ measure(SlStore *store, unsigned n_threads)
         pthread_create(&threads[i], NULL, commit_loop, &run);
     for (unsigned i = 0; i < n_threads; i++)
         pthread_join(threads[i], NULL);
-    printf("%u threads: %.0f commits/s of %d bytes\n", n_threads, atomic_load(&run.n_commits) * 1000.0 / RUN_MS, DOCUMENT_BYTES);
+    printf("%u threads: %.0f commits/s of %d bytes\n", n_threads,
+           atomic_load(&run.n_commits) * 1000.0 / RUN_MS, DOCUMENT_BYTES);
 }
 
 int

@@ -7,10 +7,10 @@
 #include <sys/types.h>
 
 typedef struct SlChild {
-    const char *role;    /* in log lines */
-    char **argv;         /* argv[0] is the path */
+    const char *role; /* in log lines */
+    char **argv;      /* argv[0] is the path */
     char **environ_;
-    const int *sockets;  /* n_sockets listening ones that it gets as descriptors 3…; ours are above them */
+    const int *sockets; /* n_sockets listening ones that it gets as descriptors 3…; ours are above them */
     size_t n_sockets;
     pid_t pid;           /* 0: does not run */
     int64_t started_ms;  /* monotonic */

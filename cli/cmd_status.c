@@ -138,8 +138,8 @@ cmd_status(char **argv)
     g_autoptr(GError) error = NULL;
     int status;
 
-    if (!sl_cmd_read("status", "status [OPTION]…", sl_status_settings, &settings, &settings.help, argv,
-                     NULL, &status))
+    if (!sl_cmd_read("status", "status [OPTION]…", sl_status_settings, &settings, &settings.help, argv, NULL,
+                     &status))
         return status;
     if (!settings.address)
         settings.address = host && *host ? g_strdup(host) : sl_path_default_address(data);

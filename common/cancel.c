@@ -84,7 +84,8 @@ sl_cancel_fd(SlCancel *cancel)
 bool
 sl_cancel_wait_fd(SlCancel *cancel, int fd, short events, int timeout_ms, GError **error)
 {
-    struct pollfd waits[] = { { .fd = fd, .events = events }, { .fd = sl_cancel_fd(cancel), .events = POLLIN } };
+    struct pollfd waits[] = { { .fd = fd, .events = events },
+                              { .fd = sl_cancel_fd(cancel), .events = POLLIN } };
     int64_t until_ms = sl_clock_monotonic_ms() + timeout_ms;
 
     for (;;) {

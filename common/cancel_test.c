@@ -67,8 +67,10 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/common/cancel/firing-ends-a-wait", test_firing_ends_a_wait);
-    g_test_add_func("/common/cancel/a-descriptor-asked-for-later-is-readable", test_a_descriptor_asked_for_later_is_readable);
+    g_test_add_func("/common/cancel/a-descriptor-asked-for-later-is-readable",
+                    test_a_descriptor_asked_for_later_is_readable);
     g_test_add_func("/common/cancel/nothing-comes-within-the-time", test_nothing_comes_within_the_time);
-    g_test_add_func("/common/cancel/a-ready-descriptor-is-seen-without-a-cancel", test_a_ready_descriptor_is_seen_without_a_cancel);
+    g_test_add_func("/common/cancel/a-ready-descriptor-is-seen-without-a-cancel",
+                    test_a_ready_descriptor_is_seen_without_a_cancel);
     return g_test_run();
 }

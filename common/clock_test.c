@@ -32,9 +32,10 @@ test_durations_are_in_dockers_words(void)
         int64_t seconds;
         const char *words;
     } rows[] = {
-        { 0, "Less than a second" }, { 1, "1 second" },         { 59, "59 seconds" },   { 60, "About a minute" },
-        { 119, "About a minute" },   { 120, "2 minutes" },      { 3599, "59 minutes" }, { 3600, "About an hour" },
-        { 7200, "2 hours" },         { 47 * 3600, "47 hours" }, { 48 * 3600, "2 days" }, { 14 * 86400, "2 weeks" },
+        { 0, "Less than a second" }, { 1, "1 second" },          { 59, "59 seconds" },
+        { 60, "About a minute" },    { 119, "About a minute" },  { 120, "2 minutes" },
+        { 3599, "59 minutes" },      { 3600, "About an hour" },  { 7200, "2 hours" },
+        { 47 * 3600, "47 hours" },   { 48 * 3600, "2 days" },    { 14 * 86400, "2 weeks" },
         { 60 * 86400, "2 months" },  { 730 * 86400, "2 years" },
     };
 

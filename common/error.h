@@ -5,20 +5,20 @@
 #include <stdbool.h>
 
 typedef enum SlErrorCode { /* Docker's error classes; sl_error_http_status() is the only map to numbers */
-    SL_ERROR_INVALID,      /* 400 */
-    SL_ERROR_UNAUTHORIZED, /* 401 */
-    SL_ERROR_FORBIDDEN,    /* 403 */
-    SL_ERROR_NOT_FOUND,    /* 404 */
-    SL_ERROR_METHOD,       /* 405 */
-    SL_ERROR_CONFLICT,     /* 409 */
-    SL_ERROR_TOO_LARGE,    /* 413 */
-    SL_ERROR_HEADERS,      /* 431 */
-    SL_ERROR_SYSTEM,       /* 500 */
-    SL_ERROR_UNSUPPORTED,  /* 501 */
-    SL_ERROR_UNAVAILABLE,  /* 503 */
-    SL_ERROR_DEADLINE,     /* 504 */
-    SL_ERROR_NOT_MODIFIED, /* 304: already started, already stopped */
-    SL_ERROR_CANCELLED,    /* the client left: nobody reads an answer */
+                           SL_ERROR_INVALID,      /* 400 */
+                           SL_ERROR_UNAUTHORIZED, /* 401 */
+                           SL_ERROR_FORBIDDEN,    /* 403 */
+                           SL_ERROR_NOT_FOUND,    /* 404 */
+                           SL_ERROR_METHOD,       /* 405 */
+                           SL_ERROR_CONFLICT,     /* 409 */
+                           SL_ERROR_TOO_LARGE,    /* 413 */
+                           SL_ERROR_HEADERS,      /* 431 */
+                           SL_ERROR_SYSTEM,       /* 500 */
+                           SL_ERROR_UNSUPPORTED,  /* 501 */
+                           SL_ERROR_UNAVAILABLE,  /* 503 */
+                           SL_ERROR_DEADLINE,     /* 504 */
+                           SL_ERROR_NOT_MODIFIED, /* 304: already started, already stopped */
+                           SL_ERROR_CANCELLED,    /* the client left: nobody reads an answer */
 } SlErrorCode;
 
 #define SL_ERROR sl_error_quark()

@@ -32,7 +32,8 @@ bool sl_fd_write_all(int fd, const void *data, size_t n, const char *what, GErro
 bool sl_fd_read_at(int fd, void *data, size_t n, off_t offset, const char *what, GError **error);
 
 /* Replaces folder/name whole: temporary file, fsync, rename. mode as for open. */
-bool sl_file_replace(int folder_fd, const char *name, const void *data, size_t n, mode_t mode, GError **error);
+bool sl_file_replace(int folder_fd, const char *name, const void *data, size_t n, mode_t mode,
+                     GError **error);
 /* Removes a folder and all below it without following links or leaving it. One that is not there is success. */
 bool sl_tree_remove(int parent_fd, const char *name, GError **error);
 /* mkdir -p with mode for what it makes. */

@@ -95,9 +95,12 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add("/common/fd/a-file-is-replaced-whole", Fixture, NULL, set_up, test_a_file_is_replaced_whole, tear_down);
-    g_test_add("/common/fd/removal-does-not-follow-links", Fixture, NULL, set_up, test_removal_does_not_follow_links, tear_down);
-    g_test_add("/common/fd/a-short-file-is-an-error", Fixture, NULL, set_up, test_a_short_file_is_an_error, tear_down);
+    g_test_add("/common/fd/a-file-is-replaced-whole", Fixture, NULL, set_up, test_a_file_is_replaced_whole,
+               tear_down);
+    g_test_add("/common/fd/removal-does-not-follow-links", Fixture, NULL, set_up,
+               test_removal_does_not_follow_links, tear_down);
+    g_test_add("/common/fd/a-short-file-is-an-error", Fixture, NULL, set_up, test_a_short_file_is_an_error,
+               tear_down);
     g_test_add("/common/fd/a-long-folder-has-a-short-socket-address", Fixture, NULL, set_up,
                test_a_long_folder_has_a_short_socket_address, tear_down);
     return g_test_run();

@@ -67,18 +67,26 @@ typedef struct SlJsonArray {
     size_t n;
 } SlJsonArray;
 
-#define SL_JSON_FIELD(Type, member, key_, kind_, flags_) \
-    { .key = key_, .kind = kind_, .flags = flags_, .offset = offsetof(Type, member) }
-#define SL_JSON_NESTED(Type, member, key_, fields_) \
-    { .key = key_, .kind = SL_JSON_OBJECT, .offset = offsetof(Type, member), .nested = fields_ }
-#define SL_JSON_ARRAY_OF(Type, member, key_, Element, fields_, flags_)                                    \
-    { .key = key_, .kind = SL_JSON_ARRAY, .flags = flags_, .offset = offsetof(Type, member),              \
-      .nested = fields_, .nested_size = sizeof(Element) }
+#define SL_JSON_FIELD(Type, member, key_, kind_, flags_)                                                     \
+    {                                                                                                        \
+        .key = key_, .kind = kind_, .flags = flags_, .offset = offsetof(Type, member)                        \
+    }
+#define SL_JSON_NESTED(Type, member, key_, fields_)                                                          \
+    {                                                                                                        \
+        .key = key_, .kind = SL_JSON_OBJECT, .offset = offsetof(Type, member), .nested = fields_             \
+    }
+#define SL_JSON_ARRAY_OF(Type, member, key_, Element, fields_, flags_)                                       \
+    {                                                                                                        \
+        .key = key_, .kind = SL_JSON_ARRAY, .flags = flags_, .offset = offsetof(Type, member),               \
+        .nested = fields_, .nested_size = sizeof(Element)                                                    \
+    }
 
 /* With SL_JSON_PRESENCE: the struct has `bool has_<member>` too. */
-#define SL_JSON_MAYBE(Type, member, key_, kind_, flags_)                                                  \
-    { .key = key_, .kind = kind_, .flags = (flags_) | SL_JSON_PRESENCE, .offset = offsetof(Type, member), \
-      .present = offsetof(Type, has_##member) }
+#define SL_JSON_MAYBE(Type, member, key_, kind_, flags_)                                                     \
+    {                                                                                                        \
+        .key = key_, .kind = kind_, .flags = (flags_) | SL_JSON_PRESENCE, .offset = offsetof(Type, member),  \
+        .present = offsetof(Type, has_##member)                                                              \
+    }
 
 /* record must be zeroed or cleared, or hold defaults that it owns. context begins the message of an error,
  * e.g. "invalid request body". */

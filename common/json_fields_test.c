@@ -38,15 +38,27 @@ static const SlJsonField whole_fields[] = {
     SL_JSON_FIELD(Whole, ratio, "Ratio", SL_JSON_DOUBLE, SL_JSON_OMIT_EMPTY),
     SL_JSON_FIELD(Whole, cmd, "Cmd", SL_JSON_STRV, SL_JSON_NULL_EMPTY | SL_JSON_STRING_OR_LIST),
     SL_JSON_FIELD(Whole, env, "Env", SL_JSON_STRV, 0),
-    { .key = "Part", .kind = SL_JSON_OBJECT, .flags = SL_JSON_OMIT_EMPTY | SL_JSON_PRESENCE,
-      .offset = offsetof(Whole, part), .nested = part_fields, .present = offsetof(Whole, has_part) },
+    { .key = "Part",
+      .kind = SL_JSON_OBJECT,
+      .flags = SL_JSON_OMIT_EMPTY | SL_JSON_PRESENCE,
+      .offset = offsetof(Whole, part),
+      .nested = part_fields,
+      .present = offsetof(Whole, has_part) },
     SL_JSON_ARRAY_OF(Whole, parts, "Parts", Part, part_fields, SL_JSON_NULL_EMPTY),
     SL_JSON_FIELD(Whole, labels, "Labels", SL_JSON_MAP, SL_JSON_STRING_VALUES),
     SL_JSON_FIELD(Whole, any, "Any", SL_JSON_ANY, SL_JSON_OMIT_EMPTY),
-    { .key = "ByName", .kind = SL_JSON_MAP, .flags = SL_JSON_OMIT_EMPTY, .offset = offsetof(Whole, by_name),
-      .nested = part_fields, .nested_size = sizeof(Part) },
-    { .key = "Lists", .kind = SL_JSON_MAP, .flags = SL_JSON_OMIT_EMPTY | SL_JSON_LIST_VALUES,
-      .offset = offsetof(Whole, lists), .nested = part_fields, .nested_size = sizeof(Part) },
+    { .key = "ByName",
+      .kind = SL_JSON_MAP,
+      .flags = SL_JSON_OMIT_EMPTY,
+      .offset = offsetof(Whole, by_name),
+      .nested = part_fields,
+      .nested_size = sizeof(Part) },
+    { .key = "Lists",
+      .kind = SL_JSON_MAP,
+      .flags = SL_JSON_OMIT_EMPTY | SL_JSON_LIST_VALUES,
+      .offset = offsetof(Whole, lists),
+      .nested = part_fields,
+      .nested_size = sizeof(Part) },
     SL_JSON_FIELD(Whole, made, "Made", SL_JSON_STRING, SL_JSON_OMIT_EMPTY | SL_JSON_READ_ONLY),
     { 0 },
 };
@@ -127,7 +139,8 @@ test_failure_leaves_nothing(void)
     Whole zero = { 0 };
 
     g_assert_false(read_text("{\"Image\":\"a\",\"Init\":true,\"Env\":[\"x\"],\"Parts\":[{\"Name\":\"n\"}],"
-                             "\"Labels\":{\"a\":\"b\"},\"ByName\":{\"x\":3}}", &whole, NULL));
+                             "\"Labels\":{\"a\":\"b\"},\"ByName\":{\"x\":3}}",
+                             &whole, NULL));
     g_assert_cmpmem(&whole, sizeof whole, &zero, sizeof zero);
 }
 

@@ -86,8 +86,9 @@ sl_log(SlLogLevel level, const char *format, ...)
 
     line = g_string_sized_new(256);
     if (log_setup.as_json) {
-        g_string_append_printf(line, "{\"time\":\"%.23sZ\",\"level\":\"%s\",\"program\":\"%s\",\"message\":\"", time,
-                               level_names[level], log_setup.program);
+        g_string_append_printf(line,
+                               "{\"time\":\"%.23sZ\",\"level\":\"%s\",\"program\":\"%s\",\"message\":\"",
+                               time, level_names[level], log_setup.program);
         append_escaped(line, valid, true);
         if (thread_request[0])
             g_string_append_printf(line, "\",\"request\":\"%s", thread_request);

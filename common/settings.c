@@ -84,8 +84,10 @@ typedef struct Unit {
 } Unit;
 
 static const Unit no_units[] = { { "", 1 }, { 0 } };
-static const Unit size_units[] = { { "", 1 },        { "b", 1 },        { "k", 1 << 10 },
-                                   { "m", 1 << 20 }, { "g", 1 << 30 },  { "t", INT64_C(1) << 40 }, { 0 } };
+static const Unit size_units[] = {
+    { "", 1 }, { "b", 1 }, { "k", 1 << 10 }, { "m", 1 << 20 }, { "g", 1 << 30 }, { "t", INT64_C(1) << 40 },
+    { 0 }
+};
 static const Unit duration_units[] = { { "", 1000 },   { "ms", 1 },      { "s", 1000 },
                                        { "m", 60000 }, { "h", 3600000 }, { 0 } };
 

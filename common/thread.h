@@ -24,13 +24,14 @@ sl_lock_release_(pthread_mutex_t **mutex)
 }
 
 /* Locks now, unlocks at the end of the scope. One a scope. */
-#define SL_LOCK_GUARD(mutex) \
+#define SL_LOCK_GUARD(mutex)                                                                                 \
     __attribute__((cleanup(sl_lock_release_), unused)) pthread_mutex_t *sl_lock_guard_ = sl_lock_take_(mutex)
 
 /* Starts run(data) on a detached thread with SL_THREAD_STACK_BYTES of stack and every signal blocked. name: 15 bytes kept. */
 bool sl_thread_detach(const char *name, void *(*run)(void *), void *data, GError **error);
 /* The same, joinable. */
-bool sl_thread_start(const char *name, void *(*run)(void *), void *data, pthread_t *ret_thread, GError **error);
+bool sl_thread_start(const char *name, void *(*run)(void *), void *data, pthread_t *ret_thread,
+                     GError **error);
 
 /* An elastic pool: jobs start at once, on a parked thread or a new one; threads park for some seconds, then end. */
 typedef struct SlPool SlPool;

@@ -20,9 +20,9 @@
 
 enum {
     BACKLOG = 4096,
-    PORT_TRIES = 16,        /* for a free port that 127.0.0.1 and ::1 share */
-    BUSY_WAIT_MS = 5,       /* between tries at a unix socket whose backlog is full */
-    PASSED_FIRST = 3,       /* SD_LISTEN_FDS_START */
+    PORT_TRIES = 16,  /* for a free port that 127.0.0.1 and ::1 share */
+    BUSY_WAIT_MS = 5, /* between tries at a unix socket whose backlog is full */
+    PASSED_FIRST = 3, /* SD_LISTEN_FDS_START */
     PASSED_MAX = 64,
 };
 

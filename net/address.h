@@ -9,8 +9,8 @@
 #include "common/cancel.h"
 
 typedef struct SlAddress {
-    char *path;  /* of a unix socket, or NULL */
-    char *host;  /* of TCP; "localhost" when none was given */
+    char *path; /* of a unix socket, or NULL */
+    char *host; /* of TCP; "localhost" when none was given */
     int port;
 } SlAddress;
 
@@ -33,4 +33,5 @@ bool sl_address_listen(SlAddress *address, bool allow_public, int **ret_fds, siz
 size_t sl_address_take_passed(char **environ_, int **ret_fds);
 
 /* A connected, non-blocking, close-on-exec socket; TCP with NODELAY. Errors: SL_ERROR_UNAVAILABLE, CANCELLED, DEADLINE. */
-bool sl_address_connect(const SlAddress *address, SlCancel *cancel, int timeout_ms, int *ret_fd, GError **error);
+bool sl_address_connect(const SlAddress *address, SlCancel *cancel, int timeout_ms, int *ret_fd,
+                        GError **error);

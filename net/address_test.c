@@ -46,10 +46,34 @@ static void
 test_parse_refuses(void)
 {
     static const char *const wrong[] = {
-        "", ":", "localhost", "tcp://localhost", ":65536", ":-1", ":+1", ": 80", ":80x", "unix://",
-        "unix://relative", "unix:///", "unix:///run/", "::1:80", "[::1]", "[]:80", "[::1:80", "a b:80", "a/b:80",
-        "user@host:80", "https://host:80", "tcp://h:80/x",
-        "ho\nst:80", "ftp://h:80", "[::1]x:80", "[localhost]:80", "[127.0.0.1]:80", "[::1%]:80",
+        "",
+        ":",
+        "localhost",
+        "tcp://localhost",
+        ":65536",
+        ":-1",
+        ":+1",
+        ": 80",
+        ":80x",
+        "unix://",
+        "unix://relative",
+        "unix:///",
+        "unix:///run/",
+        "::1:80",
+        "[::1]",
+        "[]:80",
+        "[::1:80",
+        "a b:80",
+        "a/b:80",
+        "user@host:80",
+        "https://host:80",
+        "tcp://h:80/x",
+        "ho\nst:80",
+        "ftp://h:80",
+        "[::1]x:80",
+        "[localhost]:80",
+        "[127.0.0.1]:80",
+        "[::1%]:80",
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
@@ -70,8 +94,8 @@ test_loopback(void)
         const char *host;
         bool is_loopback;
     } cases[] = {
-        { "127.0.0.1", true }, { "127.9.9.9", true }, { "::1", true }, { "::ffff:127.0.0.1", true },
-        { "localhost", true }, { "0.0.0.0", false }, { "::", false }, { "10.0.0.1", false },
+        { "127.0.0.1", true },        { "127.9.9.9", true }, { "::1", true }, { "::ffff:127.0.0.1", true },
+        { "localhost", true },        { "0.0.0.0", false },  { "::", false }, { "10.0.0.1", false },
         { "::ffff:10.0.0.1", false },
     };
 
@@ -96,7 +120,8 @@ test_public_is_refused(void)
 
         g_assert_false(sl_address_listen(&address, false, &fds, &n, &error));
         g_assert_error(error, SL_ERROR, SL_ERROR_INVALID);
-        g_assert_nonnull(strstr(error->message, "is not a loopback address: anyone who reaches it would control"));
+        g_assert_nonnull(
+            strstr(error->message, "is not a loopback address: anyone who reaches it would control"));
         g_assert_null(fds);
     }
 }

@@ -47,10 +47,10 @@ typedef struct Transfer {
     GHashTable *reply_headers;
     GByteArray *body;
     size_t max_body, n_header_bytes;
-    bool is_cut;        /* a long body of an answer that is not 2xx: what was kept will do */
-    curl_off_t moved;   /* bytes so far, both ways */
+    bool is_cut;         /* a long body of an answer that is not 2xx: what was kept will do */
+    curl_off_t moved;    /* bytes so far, both ways */
     int64_t progress_ms; /* when moved last changed */
-    GError *error;      /* of the sink, or of the limits */
+    GError *error;       /* of the sink, or of the limits */
 } Transfer;
 
 static void

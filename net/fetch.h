@@ -13,10 +13,10 @@ typedef struct SlFetcher SlFetcher; /* connection cache and settings; thread-saf
 
 typedef struct SlFetchConfig {
     const char *user_agent;
-    const char *proxy;       /* NULL: none; credentials allowed */
-    const char *ca_file;     /* NULL: the system's */
-    int connect_timeout_ms;  /* 0: 10,000 */
-    int stall_timeout_ms;    /* no byte for so long ends it; 0: 60,000 */
+    const char *proxy;      /* NULL: none; credentials allowed */
+    const char *ca_file;    /* NULL: the system's */
+    int connect_timeout_ms; /* 0: 10,000 */
+    int stall_timeout_ms;   /* no byte for so long ends it; 0: 60,000 */
 } SlFetchConfig;
 
 SlFetcher *sl_fetcher_new(const SlFetchConfig *config);
@@ -46,4 +46,5 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SlFetchReply, sl_fetch_reply_clear)
 
 /* True for any HTTP status. Errors: SL_ERROR_UNAVAILABLE (no such name, refused, no route, TLS failure, time), CANCELLED, the sink's own. The sentence is
  * worded as Docker's for a registry: Get "URL": dial tcp HOST:PORT: connect: connection refused / lookup HOST: no such host. */
-bool sl_fetch(SlFetcher *fetcher, SlCancel *cancel, const SlFetch *fetch, SlFetchReply *ret_reply, GError **error);
+bool sl_fetch(SlFetcher *fetcher, SlCancel *cancel, const SlFetch *fetch, SlFetchReply *ret_reply,
+              GError **error);

@@ -63,7 +63,9 @@ static Server plain;
 static void
 server_start(Server *server, char *certificate, char *key)
 {
-    char *argv[] = { (char[]){ "python3" }, (char[]){ "-c" }, g_strdup(server_script), certificate, key, NULL };
+    char *argv[] = {
+        (char[]){ "python3" }, (char[]){ "-c" }, g_strdup(server_script), certificate, key, NULL
+    };
     g_autoptr(GError) error = NULL;
     char text[16] = { 0 };
     size_t n = 0;
@@ -214,7 +216,8 @@ test_sink(void)
     sink.n = 0; /* an error's body is not for the sink, and is cut where it is long */
     g_assert_true(sl_fetch(
         fetcher, NULL,
-        &(SlFetch){ .method = "GET", .url = missing, .sink = sink_take, .sink_user = &sink, .max_body = 1000 },
+        &(SlFetch){
+            .method = "GET", .url = missing, .sink = sink_take, .sink_user = &sink, .max_body = 1000 },
         &not_found, NULL));
     g_assert_cmpuint(not_found.status, ==, 404);
     g_assert_cmpuint(not_found.n_body, ==, 1000);
@@ -273,12 +276,12 @@ test_failures(void)
                    "server gave HTTP response to HTTPS client");
     expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = big, .max_body = 1000 },
                    SL_ERROR_TOO_LARGE, "larger than 1000 bytes");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = "file:///etc/passwd" }, SL_ERROR_INVALID,
-                   "not a URL");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = "file:///etc/passwd" },
+                   SL_ERROR_INVALID, "not a URL");
     expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = "http://user:secret@127.0.0.1:1/" },
                    SL_ERROR_INVALID, "");
-    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = big, .headers = evil }, SL_ERROR_INVALID,
-                   "header X-A cannot be sent");
+    expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = big, .headers = evil },
+                   SL_ERROR_INVALID, "header X-A cannot be sent");
 }
 
 static void *
@@ -299,10 +302,12 @@ test_cancel(void)
     pthread_t thread;
 
     g_assert_true(sl_thread_start("fire", fire_soon, cancel, &thread, NULL));
-    expect_failure(fetcher, cancel, &(SlFetch){ .method = "GET", .url = url }, SL_ERROR_CANCELLED, "cancelled");
+    expect_failure(fetcher, cancel, &(SlFetch){ .method = "GET", .url = url }, SL_ERROR_CANCELLED,
+                   "cancelled");
     g_assert_cmpint(sl_clock_monotonic_ms() - before_ms, <, 900); /* at once, not at the next look */
     pthread_join(thread, NULL);
-    expect_failure(fetcher, cancel, &(SlFetch){ .method = "GET", .url = url }, SL_ERROR_CANCELLED, "cancelled");
+    expect_failure(fetcher, cancel, &(SlFetch){ .method = "GET", .url = url }, SL_ERROR_CANCELLED,
+                   "cancelled");
 }
 
 static void *
@@ -363,8 +368,8 @@ test_tls(void)
                            "tls: failed to verify certificate");
             continue;
         }
-        g_assert_true(sl_fetch(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url, .insecure_tls = i == 2 },
-                               &reply, NULL));
+        g_assert_true(sl_fetch(
+            fetcher, NULL, &(SlFetch){ .method = "GET", .url = url, .insecure_tls = i == 2 }, &reply, NULL));
         g_assert_cmpuint(reply.status, ==, 200);
         if (i == 2) /* what was accepted once is not accepted for good */
             expect_failure(fetcher, NULL, &(SlFetch){ .method = "GET", .url = url }, SL_ERROR_UNAVAILABLE,

@@ -94,7 +94,7 @@ static void
 version_strip(SlCall *call)
 {
     const char *path = call->path->str;
-    unsigned numbers[2] = {0, 0};
+    unsigned numbers[2] = { 0, 0 };
     size_t at = 2;
 
     if (path[0] != '/' || path[1] != 'v')

@@ -43,7 +43,7 @@ sl_http_client_new(const SlAddress *address)
     SlHttpClient *client = g_new0(SlHttpClient, 1);
     bool is_v6 = address->host && strchr(address->host, ':');
 
-    client->address = (SlAddress){g_strdup(address->path), g_strdup(address->host), address->port};
+    client->address = (SlAddress){ g_strdup(address->path), g_strdup(address->host), address->port };
     if (address->path)
         client->host = g_strdup("localhost");
     else
@@ -318,8 +318,8 @@ send_body(SlHttpReply *reply, SlCancel *cancel, const SlHttpRequest *request, GE
 static bool
 is_ours(const char *name)
 {
-    static const char *const names[] = {"Host",       "Content-Length", "Transfer-Encoding",
-                                        "Connection", "Upgrade",        "Expect"};
+    static const char *const names[] = { "Host",       "Content-Length", "Transfer-Encoding",
+                                         "Connection", "Upgrade",        "Expect" };
 
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
         if (g_ascii_strcasecmp(name, names[i]) == 0)

@@ -85,10 +85,10 @@ never(SlCall *call, GError **error)
 }
 
 static const SlRoute routes[] = {
-    {"*", "/ping", ping, 0},        {"POST", "/echo", echo, 0},
-    {"POST", "/refuse", refuse, 0}, {"GET", "/until-close", until_close, 0},
-    {"POST", "/attach", attach, 0}, {"*", "/head", show_head, 0},
-    {"GET", "/never", never, 0},    {0},
+    { "*", "/ping", ping, 0 },        { "POST", "/echo", echo, 0 },
+    { "POST", "/refuse", refuse, 0 }, { "GET", "/until-close", until_close, 0 },
+    { "POST", "/attach", attach, 0 }, { "*", "/head", show_head, 0 },
+    { "GET", "/never", never, 0 },    { 0 },
 };
 
 typedef struct Fixture {
@@ -99,7 +99,7 @@ typedef struct Fixture {
 static void
 fixture_start(Fixture *self, SlServerConfig config)
 {
-    SlAddress address = {0};
+    SlAddress address = { 0 };
 
     config.routes = routes;
     test_server_start(&self->server, config);
@@ -119,7 +119,7 @@ call(Fixture *self, const char *method, const char *target)
 {
     g_autoptr(GError) error = NULL;
     SlHttpReply *reply = sl_http_client_call(
-        self->client, NULL, &(SlHttpRequest){.method = method, .target = target, .http_minor = 1}, &error);
+        self->client, NULL, &(SlHttpRequest){ .method = method, .target = target, .http_minor = 1 }, &error);
 
     g_assert_no_error(error);
     return reply;
@@ -141,11 +141,11 @@ assert_body(SlHttpReply *reply, const char *expected)
 static void
 test_calls_and_keeps_the_connection(void)
 {
-    static const char *const methods[] = {"GET", "HEAD", "POST", "DELETE"};
+    static const char *const methods[] = { "GET", "HEAD", "POST", "DELETE" };
     Fixture self;
 
     /* One connection only: a second could not be made. */
-    fixture_start(&self, (SlServerConfig){.max_connections = 1});
+    fixture_start(&self, (SlServerConfig){ .max_connections = 1 });
     for (int i = 0; i < 20; i++) {
         g_autoptr(SlHttpReply) reply = call(&self, methods[i % 4], "/ping");
 
@@ -159,15 +159,16 @@ test_calls_and_keeps_the_connection(void)
 static void
 test_headers_travel(void)
 {
-    static const char *const headers[] = {"X-Thing", "a b", "Host", "evil", "Content-Length", "7", NULL};
+    static const char *const headers[] = { "X-Thing", "a b", "Host", "evil", "Content-Length", "7", NULL };
     SlHttpRequest request = {
-        .method = "POST", .target = "/head", .headers = headers, .body = "abc", .n_body = 3, .http_minor = 1};
+        .method = "POST", .target = "/head", .headers = headers, .body = "abc", .n_body = 3, .http_minor = 1
+    };
     g_autoptr(SlHttpReply) reply = NULL;
     g_autoptr(GError) error = NULL;
     const char *name = "", *value = "";
     Fixture self;
 
-    fixture_start(&self, (SlServerConfig){0});
+    fixture_start(&self, (SlServerConfig){ 0 });
     reply = sl_http_client_call(self.client, NULL, &request, &error);
     g_assert_no_error(error);
     g_assert_cmpstr(sl_http_reply_header(reply, "x-back"), ==, "yes");
@@ -209,7 +210,8 @@ static SlHttpReply *
 upload(Fixture *self, Source *source, const char *target, bool is_chunked, GError **error)
 {
     SlHttpRequest request = {
-        .method = "POST", .target = target, .body_read = source_read, .body_user = source, .http_minor = 1};
+        .method = "POST", .target = target, .body_read = source_read, .body_user = source, .http_minor = 1
+    };
 
     request.content_length = is_chunked ? -1 : (int64_t)source->n;
     return sl_http_client_call(self->client, NULL, &request, error);
@@ -221,10 +223,10 @@ test_bodies_stream_both_ways(void)
     enum { N = 10 * 1000 * 1000 };
     Fixture self;
 
-    fixture_start(&self, (SlServerConfig){.max_connections = 1});
+    fixture_start(&self, (SlServerConfig){ .max_connections = 1 });
     for (int is_chunked = 0; is_chunked < 2; is_chunked++) {
         g_autoptr(GError) error = NULL;
-        Source source = {.n = N};
+        Source source = { .n = N };
         g_autoptr(SlHttpReply) reply = upload(&self, &source, "/echo", is_chunked, &error);
         g_autofree char *data = g_malloc(12345);
         size_t total = 0, n;
@@ -246,10 +248,10 @@ test_early_refusal_is_heard(void)
 {
     Fixture self;
 
-    fixture_start(&self, (SlServerConfig){0});
+    fixture_start(&self, (SlServerConfig){ 0 });
     for (int i = 0; i < 10; i++) {
         g_autoptr(GError) error = NULL;
-        Source source = {.n = 50 * 1000 * 1000};
+        Source source = { .n = 50 * 1000 * 1000 };
         g_autoptr(SlHttpReply) reply = upload(&self, &source, "/refuse", i & 1, &error);
 
         g_assert_no_error(error);
@@ -264,10 +266,10 @@ static void
 test_a_broken_source_is_the_callers_error(void)
 {
     Fixture self;
-    Source source = {.n = 1000 * 1000, .breaks = true};
+    Source source = { .n = 1000 * 1000, .breaks = true };
     g_autoptr(GError) error = NULL;
 
-    fixture_start(&self, (SlServerConfig){0});
+    fixture_start(&self, (SlServerConfig){ 0 });
     g_assert_null(upload(&self, &source, "/echo", true, &error));
     g_assert_error(error, SL_ERROR, SL_ERROR_INVALID);
     g_assert_cmpstr(error->message, ==, "the source broke");
@@ -280,7 +282,7 @@ test_stale_connections_are_replaced(void)
     Fixture self;
     int before = atomic_load(&n_calls);
 
-    fixture_start(&self, (SlServerConfig){.idle_timeout_ms = 40});
+    fixture_start(&self, (SlServerConfig){ .idle_timeout_ms = 40 });
     for (int i = 0; i < 5; i++) {
         g_autoptr(SlHttpReply) reply = call(&self, "POST", "/ping");
 
@@ -298,7 +300,7 @@ test_bodies_to_the_end(void)
     Fixture self;
     g_autoptr(SlHttpReply) reply = NULL;
 
-    fixture_start(&self, (SlServerConfig){0});
+    fixture_start(&self, (SlServerConfig){ 0 });
     reply = call(&self, "GET", "/until-close");
     g_assert_cmpint(sl_http_reply_content_length(reply), ==, -1);
     assert_body(reply, "to the end");
@@ -311,10 +313,11 @@ test_answers_become_streams(void)
 {
     Fixture self;
 
-    fixture_start(&self, (SlServerConfig){0});
+    fixture_start(&self, (SlServerConfig){ 0 });
     for (int upgrades = 0; upgrades < 2; upgrades++) {
         SlHttpRequest request = {
-            .method = "POST", .target = "/attach", .upgrade = upgrades, .is_stream = true, .http_minor = 1};
+            .method = "POST", .target = "/attach", .upgrade = upgrades, .is_stream = true, .http_minor = 1
+        };
         g_autoptr(GError) error = NULL;
         g_autoptr(SlHttpReply) reply = sl_http_client_call(self.client, NULL, &request, &error);
         g_autoptr(SlStream) stream = NULL;
@@ -354,10 +357,11 @@ test_calls_are_cancelled(void)
     int64_t start_ms = sl_clock_monotonic_ms();
     pthread_t thread;
 
-    fixture_start(&self, (SlServerConfig){0});
+    fixture_start(&self, (SlServerConfig){ 0 });
     g_assert_true(sl_thread_start("fire", fire_soon, cancel, &thread, NULL));
     g_assert_null(sl_http_client_call(
-        self.client, cancel, &(SlHttpRequest){.method = "GET", .target = "/never", .http_minor = 1}, &error));
+        self.client, cancel, &(SlHttpRequest){ .method = "GET", .target = "/never", .http_minor = 1 },
+        &error));
     g_assert_error(error, SL_ERROR, SL_ERROR_CANCELLED);
     g_assert_cmpint(sl_clock_monotonic_ms() - start_ms, <, 5000);
     pthread_join(thread, NULL);
@@ -368,11 +372,11 @@ static void
 test_nobody_there_is_unavailable(void)
 {
     g_autofree char *path = g_strdup("/nonexistent/sockerless.sock");
-    g_autoptr(SlHttpClient) client = sl_http_client_new(&(SlAddress){.path = path});
+    g_autoptr(SlHttpClient) client = sl_http_client_new(&(SlAddress){ .path = path });
     g_autoptr(GError) error = NULL;
 
     g_assert_null(sl_http_client_call(
-        client, NULL, &(SlHttpRequest){.method = "GET", .target = "/", .http_minor = 1}, &error));
+        client, NULL, &(SlHttpRequest){ .method = "GET", .target = "/", .http_minor = 1 }, &error));
     g_assert_error(error, SL_ERROR, SL_ERROR_UNAVAILABLE);
 }
 
@@ -407,19 +411,19 @@ test_bad_answers_are_errors(void)
         SlErrorCode code;
         bool in_body;
     } cases[] = {
-        {"", SL_ERROR_UNAVAILABLE, false},
-        {"SSH-2.0-OpenSSH\r\n", SL_ERROR_SYSTEM, false},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", SL_ERROR_SYSTEM,
-         false},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\nshort", SL_ERROR_SYSTEM, true},
-        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", SL_ERROR_SYSTEM, true},
-        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", SL_ERROR_SYSTEM, true},
-        {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\nOK", SL_ERROR_SYSTEM,
-         true},
+        { "", SL_ERROR_UNAVAILABLE, false },
+        { "SSH-2.0-OpenSSH\r\n", SL_ERROR_SYSTEM, false },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", SL_ERROR_SYSTEM,
+          false },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\nshort", SL_ERROR_SYSTEM, true },
+        { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", SL_ERROR_SYSTEM, true },
+        { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", SL_ERROR_SYSTEM, true },
+        { "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\nOK", SL_ERROR_SYSTEM,
+          true },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-        SlAddress address = {.host = g_strdup("127.0.0.1")};
+        SlAddress address = { .host = g_strdup("127.0.0.1") };
         g_autofree int *fds = NULL;
         g_autoptr(SlHttpClient) client = NULL;
         g_autoptr(SlHttpReply) reply = NULL;
@@ -427,14 +431,14 @@ test_bad_answers_are_errors(void)
         g_autofree char *data = NULL;
         size_t n_fds;
         pthread_t thread;
-        Liar liar = {.answer = cases[i].answer};
+        Liar liar = { .answer = cases[i].answer };
 
         g_assert_true(sl_address_listen(&address, false, &fds, &n_fds, &error));
         liar.listener = fds[0];
         g_assert_true(sl_thread_start("liar", liar_run, &liar, &thread, NULL));
         client = sl_http_client_new(&address);
         reply = sl_http_client_call(
-            client, NULL, &(SlHttpRequest){.method = "GET", .target = "/", .http_minor = 1}, &error);
+            client, NULL, &(SlHttpRequest){ .method = "GET", .target = "/", .http_minor = 1 }, &error);
         if (cases[i].in_body) {
             g_assert_no_error(error);
             g_assert_false(sl_http_reply_read_all(reply, NULL, 10000, &data, NULL, &error));

@@ -28,9 +28,9 @@ echo(SlCall *call, GError **error)
 }
 
 static const SlRoute routes[] = {
-    {"GET", "/_ping", ping, SL_ROUTE_FAST},
-    {"POST", "/echo", echo, 0},
-    {0},
+    { "GET", "/_ping", ping, SL_ROUTE_FAST },
+    { "POST", "/echo", echo, 0 },
+    { 0 },
 };
 #define PING "GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -60,12 +60,12 @@ test_slow_heads_end(void)
     int64_t start_ms;
 
     test_server_start(&self,
-                      (SlServerConfig){.routes = routes, .head_timeout_ms = 200, .idle_timeout_ms = 60000});
+                      (SlServerConfig){ .routes = routes, .head_timeout_ms = 200, .idle_timeout_ms = 60000 });
     fd = test_connect(&self, true);
     start_ms = sl_clock_monotonic_ms();
     /* A byte now and then does not buy time. */
     test_send(fd, "GET /_ping HTTP/1.1\r\nX: ");
-    while (poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 30) == 0) {
+    while (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 30) == 0) {
         test_send(fd, "y");
         g_assert_cmpint(sl_clock_monotonic_ms() - start_ms, <, 5000);
     }
@@ -81,7 +81,7 @@ test_idle_connections_end(void)
     sl_autofd int silent = -1, used = -1;
     g_autofree char *reply = NULL;
 
-    test_server_start(&self, (SlServerConfig){.routes = routes, .idle_timeout_ms = 150});
+    test_server_start(&self, (SlServerConfig){ .routes = routes, .idle_timeout_ms = 150 });
     silent = test_connect(&self, true);
     used = test_connect(&self, false);
     test_send(used, PING);
@@ -97,7 +97,7 @@ test_slow_bodies_end(void)
     TestServer self;
     g_autofree char *reply = NULL;
 
-    test_server_start(&self, (SlServerConfig){.routes = routes, .body_timeout_ms = 100});
+    test_server_start(&self, (SlServerConfig){ .routes = routes, .body_timeout_ms = 100 });
     reply = test_ask(&self, false, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
     test_assert_starts(reply, "HTTP/1.1 504 ");
     test_assert_contains(reply, "Connection: close\r\n");
@@ -112,11 +112,11 @@ test_dripping_bodies_end(void)
     int64_t start_ms;
     g_autofree char *reply = NULL;
 
-    test_server_start(&self, (SlServerConfig){.routes = routes, .body_timeout_ms = 200});
+    test_server_start(&self, (SlServerConfig){ .routes = routes, .body_timeout_ms = 200 });
     fd = test_connect(&self, true);
     start_ms = sl_clock_monotonic_ms();
     test_send(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
-    while (poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 20) == 0) {
+    while (poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 20) == 0) {
         test_send(fd, "y");
         g_assert_cmpint(sl_clock_monotonic_ms() - start_ms, <, 5000);
     }
@@ -139,7 +139,7 @@ test_heads_are_bounded(void)
     for (int i = 0; i < 2000; i++)
         g_string_append_printf(many, "a%d: b\r\n", i);
     g_string_append(many, "\r\n");
-    test_server_start(&self, (SlServerConfig){.routes = routes});
+    test_server_start(&self, (SlServerConfig){ .routes = routes });
     fine = test_ask(&self, true, fits);
     large = test_ask(&self, true, too_large);
     numerous = test_ask(&self, false, many->str);
@@ -158,7 +158,7 @@ test_kept_bodies_are_bounded(void)
         "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nbb8\r\n%s\r\n0\r\n\r\n", filler);
     g_autofree char *large = NULL, *announced = NULL, *fits = NULL;
 
-    test_server_start(&self, (SlServerConfig){.routes = routes, .max_body = 1000});
+    test_server_start(&self, (SlServerConfig){ .routes = routes, .max_body = 1000 });
     large = test_ask(&self, false, chunked);
     announced = test_ask(&self, false, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n");
     filler[1000] = '\0';
@@ -179,7 +179,7 @@ test_connections_are_bounded(void)
     sl_autofd int second = -1, third = -1;
     g_autofree char *a = NULL, *b = NULL, *c = NULL;
 
-    test_server_start(&self, (SlServerConfig){.routes = routes, .max_connections = 2});
+    test_server_start(&self, (SlServerConfig){ .routes = routes, .max_connections = 2 });
     first = test_connect(&self, false);
     second = test_connect(&self, true);
     test_send(first, PING);
@@ -188,7 +188,7 @@ test_connections_are_bounded(void)
     b = test_receive(second);
     third = test_connect(&self, false);
     test_send(third, PING);
-    g_assert_cmpint(poll(&(struct pollfd){.fd = third, .events = POLLIN}, 1, 100), ==, 0);
+    g_assert_cmpint(poll(&(struct pollfd){ .fd = third, .events = POLLIN }, 1, 100), ==, 0);
     sl_fd_clear(&first);
     c = test_receive(third);
     test_assert_starts(c, "HTTP/1.1 200 ");
@@ -210,13 +210,13 @@ test_no_descriptors_left_does_not_spin(void)
     TestServer self;
     sl_autofd int fd = -1;
     g_autoptr(GArray) eaten = g_array_new(FALSE, FALSE, sizeof(int));
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct timeval patience = {.tv_sec = 10};
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct timeval patience = { .tv_sec = 10 };
     struct rlimit old, low;
     g_autofree char *reply = NULL;
     int64_t before_ms;
 
-    test_server_start(&self, (SlServerConfig){.routes = routes});
+    test_server_start(&self, (SlServerConfig){ .routes = routes });
     assert_served(&self);
     fd = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -233,7 +233,7 @@ test_no_descriptors_left_does_not_spin(void)
     g_assert_cmpint(connect(fd, (const struct sockaddr *)&address, sizeof address), ==, 0);
     test_send(fd, PING);
     before_ms = cpu_ms();
-    g_assert_cmpint(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 400), ==, 0);
+    g_assert_cmpint(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 400), ==, 0);
     g_assert_cmpint(cpu_ms() - before_ms, <, 150);
 
     for (guint i = 0; i < eaten->len; i++)
@@ -252,7 +252,7 @@ test_idle_connections_cost_little(void)
     int fds[N];
     size_t before;
 
-    test_server_start(&self, (SlServerConfig){.routes = routes});
+    test_server_start(&self, (SlServerConfig){ .routes = routes });
     assert_served(&self);
     before = mallinfo2().uordblks;
     for (int i = 0; i < N; i++) {

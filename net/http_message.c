@@ -20,7 +20,7 @@ void
 sl_input_clear(SlInput *input)
 {
     g_free(input->data);
-    *input = (SlInput){0};
+    *input = (SlInput){ 0 };
 }
 
 static size_t

@@ -79,7 +79,7 @@ on_header_field(llhttp_t *llhttp, const char *at, size_t n)
             parser->failure = SL_ERROR_HEADERS;
             return HPE_USER;
         }
-        parser->names[parser->n_fields] = parser->values[parser->n_fields] = (Span){0};
+        parser->names[parser->n_fields] = parser->values[parser->n_fields] = (Span){ 0 };
         parser->n_fields++;
         parser->in_value = false;
     }
@@ -167,7 +167,7 @@ sl_http_parser_reset(SlHttpParser *parser)
     parser->failure = SL_ERROR_INVALID;
     parser->n_parsed = parser->n_head = parser->n_fields = 0;
     parser->n_body = parser->n_overhead = 0;
-    parser->target = (Span){0};
+    parser->target = (Span){ 0 };
 }
 
 static bool
@@ -298,9 +298,9 @@ static bool
 head_finish(SlHttpParser *parser, char *buffer, GError **error)
 {
     SlHttpHead *head = &parser->head;
-    Notes notes = {0};
+    Notes notes = { 0 };
 
-    *head = (SlHttpHead){.content_length = -1, .minor = parser->llhttp.http_minor};
+    *head = (SlHttpHead){ .content_length = -1, .minor = parser->llhttp.http_minor };
     if (!lines_are_strict(buffer, parser->n_head, error))
         return false;
     if (parser->llhttp.http_major != 1 || head->minor > 1)

@@ -15,62 +15,62 @@ static const struct {
     const char *name, *bytes;
     size_t n;
 } refused[] = {
-    {"length with chunked", CASE(H "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
-    {"chunked with length", CASE(H "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n")},
-    {"two equal lengths", CASE(H "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc")},
-    {"two lengths", CASE(H "Content-Length: 3\r\nContent-Length: 5\r\n\r\nabc")},
-    {"list of lengths", CASE(H "Content-Length: 3, 3\r\n\r\nabc")},
-    {"length with plus", CASE(H "Content-Length: +3\r\n\r\nabc")},
-    {"length with minus", CASE(H "Content-Length: -1\r\n\r\nabc")},
-    {"hexadecimal length", CASE(H "Content-Length: 0x3\r\n\r\nabc")},
-    {"length beyond 64 bits", CASE(H "Content-Length: 18446744073709551617\r\n\r\nabc")},
-    {"length of 2^63", CASE(H "Content-Length: 9223372036854775808\r\n\r\nabc")},
-    {"empty length", CASE(H "Content-Length:\r\n\r\n")},
-    {"identity", CASE(H "Transfer-Encoding: identity\r\n\r\nabc")},
-    {"chunked, identity", CASE(H "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n")},
-    {"gzip, chunked", CASE(H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")},
-    {"xchunked", CASE(H "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n")},
-    {"chunked twice", CASE(H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
-    {"chunked and identity",
-     CASE(H "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n")},
-    {"vertical tab before chunked", CASE(H "Transfer-Encoding: \013chunked\r\n\r\n0\r\n\r\n")},
-    {"chunked in HTTP/1.0", CASE("POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
-    {"bare LF after the request line", CASE("GET /a HTTP/1.1\nHost: localhost\r\n\r\n")},
-    {"bare LF after a header", CASE(P "Host: localhost\nContent-Length: 0\r\n\r\n")},
-    {"bare LF at the head's end", CASE(H "Content-Length: 0\r\n\n")},
-    {"nothing but bare LF", CASE("GET /a HTTP/1.1\nHost: localhost\n\n")},
-    {"bare CR in a value", CASE(H "A: b\rc\r\n\r\n")},
-    {"folded line", CASE(H "A: b\r\n c\r\n\r\n")},
-    {"folded line with a tab", CASE(H "A: b\r\n\tc\r\n\r\n")},
-    {"folded coding", CASE(H "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n")},
-    {"space before the first header", CASE(P " Host: localhost\r\n\r\n")},
-    {"space before a colon", CASE(H "Content-Length : 3\r\n\r\nabc")},
-    {"header without a colon", CASE(H "foo\r\n\r\n")},
-    {"header without a name", CASE(H ": v\r\n\r\n")},
-    {"tab in a name", CASE(P "Ho\tst: localhost\r\n\r\n")},
-    {"two Hosts", CASE(H "Host: localhost\r\n\r\n")},
-    {"no Host", CASE("GET /a HTTP/1.1\r\n\r\n")},
-    {"NUL in a value", CASE(H "A: b\0c\r\n\r\n")},
-    {"NUL in a name", CASE(H "A\0b: c\r\n\r\n")},
-    {"NUL in the target", CASE("GET /a\0b HTTP/1.1\r\nHost: localhost\r\n\r\n")},
-    {"HTTP/2.0", CASE("GET /a HTTP/2.0\r\nHost: localhost\r\n\r\n")},
-    {"HTTP/2's preface", CASE("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")},
-    {"HTTP/1.2", CASE("GET /a HTTP/1.2\r\nHost: localhost\r\n\r\n")},
-    {"HTTP/0.9", CASE("GET /a\r\n\r\n")},
-    {"unknown method", CASE("FOO /a HTTP/1.1\r\nHost: localhost\r\n\r\n")},
-    {"small method", CASE("get /a HTTP/1.1\r\nHost: localhost\r\n\r\n")},
-    {"absolute URI", CASE("GET http://localhost/a HTTP/1.1\r\nHost: localhost\r\n\r\n")},
-    {"CONNECT", CASE("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n")},
-    {"target without slash", CASE("GET a HTTP/1.1\r\nHost: localhost\r\n\r\n")},
-    {"a TLS hello", CASE("\026\003\001\002\000\001\000\001\374\003\003")},
-    {"chunk size beyond 64 bits", CASE(CHUNKED "10000000000000000\r\n")},
-    {"chunk size 0x3", CASE(CHUNKED "0x3\r\nabc\r\n0\r\n\r\n")},
-    {"negative chunk size", CASE(CHUNKED "-1\r\nabc\r\n0\r\n\r\n")},
-    {"bare LF after a chunk extension", CASE(CHUNKED "3;a\nabc\r\n0\r\n\r\n")},
-    {"bare LF after a chunk size", CASE(CHUNKED "3\nabc\r\n0\r\n\r\n")},
-    {"chunk longer than its size", CASE(CHUNKED "3\r\nabcXX0\r\n\r\n")},
-    {"bare LF after a chunk", CASE(CHUNKED "3\r\nabc\n0\r\n\r\n")},
-    {"empty chunk size", CASE(CHUNKED "\r\nabc\r\n0\r\n\r\n")},
+    { "length with chunked", CASE(H "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") },
+    { "chunked with length", CASE(H "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n") },
+    { "two equal lengths", CASE(H "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc") },
+    { "two lengths", CASE(H "Content-Length: 3\r\nContent-Length: 5\r\n\r\nabc") },
+    { "list of lengths", CASE(H "Content-Length: 3, 3\r\n\r\nabc") },
+    { "length with plus", CASE(H "Content-Length: +3\r\n\r\nabc") },
+    { "length with minus", CASE(H "Content-Length: -1\r\n\r\nabc") },
+    { "hexadecimal length", CASE(H "Content-Length: 0x3\r\n\r\nabc") },
+    { "length beyond 64 bits", CASE(H "Content-Length: 18446744073709551617\r\n\r\nabc") },
+    { "length of 2^63", CASE(H "Content-Length: 9223372036854775808\r\n\r\nabc") },
+    { "empty length", CASE(H "Content-Length:\r\n\r\n") },
+    { "identity", CASE(H "Transfer-Encoding: identity\r\n\r\nabc") },
+    { "chunked, identity", CASE(H "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n") },
+    { "gzip, chunked", CASE(H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n") },
+    { "xchunked", CASE(H "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n") },
+    { "chunked twice", CASE(H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") },
+    { "chunked and identity",
+      CASE(H "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n") },
+    { "vertical tab before chunked", CASE(H "Transfer-Encoding: \013chunked\r\n\r\n0\r\n\r\n") },
+    { "chunked in HTTP/1.0", CASE("POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") },
+    { "bare LF after the request line", CASE("GET /a HTTP/1.1\nHost: localhost\r\n\r\n") },
+    { "bare LF after a header", CASE(P "Host: localhost\nContent-Length: 0\r\n\r\n") },
+    { "bare LF at the head's end", CASE(H "Content-Length: 0\r\n\n") },
+    { "nothing but bare LF", CASE("GET /a HTTP/1.1\nHost: localhost\n\n") },
+    { "bare CR in a value", CASE(H "A: b\rc\r\n\r\n") },
+    { "folded line", CASE(H "A: b\r\n c\r\n\r\n") },
+    { "folded line with a tab", CASE(H "A: b\r\n\tc\r\n\r\n") },
+    { "folded coding", CASE(H "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n") },
+    { "space before the first header", CASE(P " Host: localhost\r\n\r\n") },
+    { "space before a colon", CASE(H "Content-Length : 3\r\n\r\nabc") },
+    { "header without a colon", CASE(H "foo\r\n\r\n") },
+    { "header without a name", CASE(H ": v\r\n\r\n") },
+    { "tab in a name", CASE(P "Ho\tst: localhost\r\n\r\n") },
+    { "two Hosts", CASE(H "Host: localhost\r\n\r\n") },
+    { "no Host", CASE("GET /a HTTP/1.1\r\n\r\n") },
+    { "NUL in a value", CASE(H "A: b\0c\r\n\r\n") },
+    { "NUL in a name", CASE(H "A\0b: c\r\n\r\n") },
+    { "NUL in the target", CASE("GET /a\0b HTTP/1.1\r\nHost: localhost\r\n\r\n") },
+    { "HTTP/2.0", CASE("GET /a HTTP/2.0\r\nHost: localhost\r\n\r\n") },
+    { "HTTP/2's preface", CASE("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") },
+    { "HTTP/1.2", CASE("GET /a HTTP/1.2\r\nHost: localhost\r\n\r\n") },
+    { "HTTP/0.9", CASE("GET /a\r\n\r\n") },
+    { "unknown method", CASE("FOO /a HTTP/1.1\r\nHost: localhost\r\n\r\n") },
+    { "small method", CASE("get /a HTTP/1.1\r\nHost: localhost\r\n\r\n") },
+    { "absolute URI", CASE("GET http://localhost/a HTTP/1.1\r\nHost: localhost\r\n\r\n") },
+    { "CONNECT", CASE("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n") },
+    { "target without slash", CASE("GET a HTTP/1.1\r\nHost: localhost\r\n\r\n") },
+    { "a TLS hello", CASE("\026\003\001\002\000\001\000\001\374\003\003") },
+    { "chunk size beyond 64 bits", CASE(CHUNKED "10000000000000000\r\n") },
+    { "chunk size 0x3", CASE(CHUNKED "0x3\r\nabc\r\n0\r\n\r\n") },
+    { "negative chunk size", CASE(CHUNKED "-1\r\nabc\r\n0\r\n\r\n") },
+    { "bare LF after a chunk extension", CASE(CHUNKED "3;a\nabc\r\n0\r\n\r\n") },
+    { "bare LF after a chunk size", CASE(CHUNKED "3\nabc\r\n0\r\n\r\n") },
+    { "chunk longer than its size", CASE(CHUNKED "3\r\nabcXX0\r\n\r\n") },
+    { "bare LF after a chunk", CASE(CHUNKED "3\r\nabc\n0\r\n\r\n") },
+    { "empty chunk size", CASE(CHUNKED "\r\nabc\r\n0\r\n\r\n") },
 };
 
 /* What SL_HTTP_HEAD and chunks make of bytes given n_step at a time; false when they refuse. */
@@ -115,7 +115,7 @@ parse_in_steps(const char *bytes, size_t n, size_t n_step, GString *ret_body)
 static void
 test_refuses_ambiguity(void)
 {
-    static const size_t steps[] = {1, 2, 7, 10000};
+    static const size_t steps[] = { 1, 2, 7, 10000 };
 
     for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
         for (size_t j = 0; j < G_N_ELEMENTS(steps); j++) {
@@ -139,11 +139,11 @@ echo(SlCall *call, GError **error)
 static void
 test_server_answers_400_and_closes(void)
 {
-    static const SlRoute routes[] = {{"*", "*", echo, 0}, {0}};
+    static const SlRoute routes[] = { { "*", "*", echo, 0 }, { 0 } };
     static const char follower[] = "GET /follower HTTP/1.1\r\nHost: localhost\r\n\r\n";
     TestServer self;
 
-    test_server_start(&self, (SlServerConfig){.routes = routes});
+    test_server_start(&self, (SlServerConfig){ .routes = routes });
     for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
         sl_autofd int fd = test_connect(&self, i & 1);
         g_autofree char *replies = NULL;

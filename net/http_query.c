@@ -83,7 +83,7 @@ sl_call_query_all(SlCall *call, const char *name)
 bool
 sl_call_query_bool(SlCall *call, const char *name, bool otherwise)
 {
-    static const char *const falses[] = {"", "0", "no", "false", "none"};
+    static const char *const falses[] = { "", "0", "no", "false", "none" };
     const char *value = sl_call_query(call, name);
     g_autofree char *trimmed = NULL;
 

@@ -9,7 +9,7 @@ match_note(SlPathMatch *match, const char *name, size_t n_name, size_t at, size_
 {
     if (match->n_params == SL_MAX_PARAMS)
         return false;
-    match->params[match->n_params++] = (SlParam){.name = name, .n_name = n_name, .at = at, .n = n};
+    match->params[match->n_params++] = (SlParam){ .name = name, .n_name = n_name, .at = at, .n = n };
     return true;
 }
 

@@ -9,15 +9,15 @@ never(SlCall *call, GError **error)
 }
 
 static const SlRoute routes[] = {
-    {"GET", "/", never, 0},
-    {"GET", "/containers/json", never, 0},
-    {"GET", "/containers/{id}/json", never, 0},
-    {"*", "/containers/{id}", never, 0},
-    {"GET", "/images/{name...}/json", never, 0},
-    {"GET", "/images/{name...}/history/{n}", never, 0},
-    {"DELETE", "/images/{name...}", never, 0},
-    {"POST", "*", never, 0},
-    {0},
+    { "GET", "/", never, 0 },
+    { "GET", "/containers/json", never, 0 },
+    { "GET", "/containers/{id}/json", never, 0 },
+    { "*", "/containers/{id}", never, 0 },
+    { "GET", "/images/{name...}/json", never, 0 },
+    { "GET", "/images/{name...}/history/{n}", never, 0 },
+    { "DELETE", "/images/{name...}", never, 0 },
+    { "POST", "*", never, 0 },
+    { 0 },
 };
 
 static void
@@ -28,26 +28,26 @@ test_routes(void)
         int route; /* index; -1: none */
         const char *params;
     } cases[] = {
-        {"GET", "/", 0, ""},
-        {"GET", "/containers/json", 1, ""},
-        {"GET", "/containers/abc/json", 2, "id=abc "},
-        {"GET", "/containers/abc", 3, "id=abc "},
-        {"DELETE", "/containers/json", 3, "id=json "},
-        {"GET", "/containers//json", -1, ""},
-        {"GET", "/containers/abc/", -1, ""},
-        {"GET", "/containers/abc/json/x", -1, ""},
-        {"GET", "/containersx/abc", -1, ""},
-        {"GET", "/images/alpine/json", 4, "name=alpine "},
-        {"GET", "/images/a/b/c:1/json", 4, "name=a/b/c:1 "},
-        {"GET", "/images/json/json/json", 4, "name=json/json "},
-        {"GET", "/images/json", -1, ""},
-        {"GET", "/images//json", -1, ""},
-        {"GET", "/images/a/history/history/7", 5, "name=a/history n=7 "},
-        {"DELETE", "/images/a/b", 6, "name=a/b "},
-        {"DELETE", "/images/", -1, ""},
-        {"HEAD", "/", -1, ""},
-        {"POST", "/anything/at/all", 7, ""},
-        {"GET", "", -1, ""},
+        { "GET", "/", 0, "" },
+        { "GET", "/containers/json", 1, "" },
+        { "GET", "/containers/abc/json", 2, "id=abc " },
+        { "GET", "/containers/abc", 3, "id=abc " },
+        { "DELETE", "/containers/json", 3, "id=json " },
+        { "GET", "/containers//json", -1, "" },
+        { "GET", "/containers/abc/", -1, "" },
+        { "GET", "/containers/abc/json/x", -1, "" },
+        { "GET", "/containersx/abc", -1, "" },
+        { "GET", "/images/alpine/json", 4, "name=alpine " },
+        { "GET", "/images/a/b/c:1/json", 4, "name=a/b/c:1 " },
+        { "GET", "/images/json/json/json", 4, "name=json/json " },
+        { "GET", "/images/json", -1, "" },
+        { "GET", "/images//json", -1, "" },
+        { "GET", "/images/a/history/history/7", 5, "name=a/history n=7 " },
+        { "DELETE", "/images/a/b", 6, "name=a/b " },
+        { "DELETE", "/images/", -1, "" },
+        { "HEAD", "/", -1, "" },
+        { "POST", "/anything/at/all", 7, "" },
+        { "GET", "", -1, "" },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -70,14 +70,14 @@ test_decoding(void)
     static const struct {
         const char *text, *plain, *form; /* NULL: refused */
     } cases[] = {
-        {"a%20b+c", "a b+c", "a b c"},
-        {"%c3%A9", "\xc3\xa9", "\xc3\xa9"},
-        {"%2f%2E", "/.", "/."},
-        {"%", NULL, NULL},
-        {"%4", NULL, NULL},
-        {"%zz", NULL, NULL},
-        {"a%00", NULL, NULL},
-        {"", "", ""},
+        { "a%20b+c", "a b+c", "a b c" },
+        { "%c3%A9", "\xc3\xa9", "\xc3\xa9" },
+        { "%2f%2E", "/.", "/." },
+        { "%", NULL, NULL },
+        { "%4", NULL, NULL },
+        { "%zz", NULL, NULL },
+        { "a%00", NULL, NULL },
+        { "", "", "" },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -109,12 +109,13 @@ test_a_long_path_is_matched_in_time(void)
 static void
 test_hosts(void)
 {
-    static const char *const good[] = {"localhost", "LOCALHOST:1",  "127.0.0.1",     "10.1.2.3:2375",
-                                       "[::1]",     "[fe80::1]:80", "build.lan:2375"};
+    static const char *const good[] = { "localhost", "LOCALHOST:1",  "127.0.0.1",     "10.1.2.3:2375",
+                                        "[::1]",     "[fe80::1]:80", "build.lan:2375" };
     static const char *const bad[] = {
-        "", "evil.example", "localhost.evil.example", "127.0.0.1.evil", "[::1", "[evil]:80", "xbuild.lan"};
+        "", "evil.example", "localhost.evil.example", "127.0.0.1.evil", "[::1", "[evil]:80", "xbuild.lan"
+    };
     char name[] = "build.lan";
-    char *allowed[] = {name, NULL};
+    char *allowed[] = { name, NULL };
 
     for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
         g_assert_true(sl_host_is_allowed(good[i], allowed));

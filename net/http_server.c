@@ -184,7 +184,7 @@ sl_server_add_listener(SlServer *server, int fd, bool is_tcp)
     Listener *listener = g_new(Listener, 1);
     int flags = fcntl(fd, F_GETFL);
 
-    *listener = (Listener){.server = server, .fd = fd, .is_tcp = is_tcp};
+    *listener = (Listener){ .server = server, .fd = fd, .is_tcp = is_tcp };
     if (flags >= 0)
         fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -221,7 +221,7 @@ sweep_start(SlServer *server)
 static void
 config_complete(SlServerConfig *config)
 {
-    struct rlimit files = {.rlim_cur = 1024};
+    struct rlimit files = { .rlim_cur = 1024 };
 
     config->head_timeout_ms = config->head_timeout_ms ? config->head_timeout_ms : 10 * 1000;
     config->idle_timeout_ms = config->idle_timeout_ms ? config->idle_timeout_ms : 180 * 1000;

@@ -36,9 +36,9 @@ typedef struct SlRoute {
 
 typedef struct SlServerConfig {
     const SlRoute *routes;
-    void *context;              /* sl_call_context */
-    SlRelay *relay;             /* for sl_call_feed and friends */
-    bool strip_version;         /* a leading /vN.NN is taken off the path before matching: sl_call_version */
+    void *context;      /* sl_call_context */
+    SlRelay *relay;     /* for sl_call_feed and friends */
+    bool strip_version; /* a leading /vN.NN is taken off the path before matching: sl_call_version */
     /* Before every dispatch, on the thread that will run the handler; false: its error is the answer. May be NULL. For version checks, tokens. Never blocks. */
     bool (*admit)(SlCall *call, GError **error);
     const char *const *headers; /* name, value, …, NULL: added to every reply */
@@ -72,7 +72,9 @@ const char *sl_call_target(SlCall *call);
 int sl_call_version(SlCall *call);
 /* 0 or 1, of HTTP/1.x. */
 int sl_call_http_minor(SlCall *call);
-const char *sl_call_param(SlCall *call, const char *name); /* {name} of the route, decoded; never NULL for a name of the pattern */
+const char *
+sl_call_param(SlCall *call,
+              const char *name); /* {name} of the route, decoded; never NULL for a name of the pattern */
 /* Query and form values, decoded ("+" is a space). NULL when absent, "" when it has no value; the first when it repeats. */
 const char *sl_call_query(SlCall *call, const char *name);
 /* All values of a repeated key, NULL-ended; never NULL. */
@@ -90,7 +92,9 @@ bool sl_call_has_body(SlCall *call);      /* chunked, or Content-Length > 0 */
 int64_t sl_call_content_length(SlCall *call); /* -1: none given */
 bool sl_call_is_tcp(SlCall *call);
 void *sl_call_context(SlCall *call);
-const char *sl_call_id(SlCall *call); /* request id: X-Request-Id when it is sane, else made here; in the log, not sent to clients */
+const char *sl_call_id(
+    SlCall *
+        call); /* request id: X-Request-Id when it is sane, else made here; in the log, not sent to clients */
 /* Fires when the client leaves or the server drains. Armed from the handler's first use of it, after the body has been read; disarmed by a hijack. */
 SlCancel *sl_call_cancel(SlCall *call);
 
@@ -103,9 +107,12 @@ bool sl_call_read_all(SlCall *call, char **ret_data, size_t *ret_n, GError **err
 bool sl_call_json(SlCall *call, const SlJsonField *fields, void *record, GError **error);
 
 /* ---- the reply, given once ---- */
-void sl_call_add_header(SlCall *call, const char *name, const char *value); /* before the reply; line breaks refused */
-bool sl_call_reply(SlCall *call, unsigned status, const char *content_type, const void *body, size_t n, GError **error);
-bool sl_call_reply_bytes(SlCall *call, unsigned status, const char *content_type, GBytes *body, GError **error);
+void sl_call_add_header(SlCall *call, const char *name,
+                        const char *value); /* before the reply; line breaks refused */
+bool sl_call_reply(SlCall *call, unsigned status, const char *content_type, const void *body, size_t n,
+                   GError **error);
+bool sl_call_reply_bytes(SlCall *call, unsigned status, const char *content_type, GBytes *body,
+                         GError **error);
 bool sl_call_reply_json(SlCall *call, unsigned status, json_t *body /* taken */, GError **error);
 bool sl_call_reply_empty(SlCall *call, unsigned status, GError **error);
 
@@ -113,7 +120,8 @@ bool sl_call_reply_empty(SlCall *call, unsigned status, GError **error);
 bool sl_call_begin(SlCall *call, unsigned status, const char *content_type, GError **error);
 bool sl_call_write(SlCall *call, const void *data, size_t n, GError **error);
 /* An answer whose length is known, written in pieces (a proxied body). */
-bool sl_call_begin_length(SlCall *call, unsigned status, const char *content_type, int64_t length, GError **error);
+bool sl_call_begin_length(SlCall *call, unsigned status, const char *content_type, int64_t length,
+                          GError **error);
 
 /*
  * The connection stops being HTTP: 101 UPGRADED when the client asked for an upgrade, else 200; content type as given; bytes already read are kept in
@@ -124,4 +132,5 @@ SlStream *sl_call_hijack(SlCall *call, const char *content_type, GError **error)
 SlStream *sl_call_take(SlCall *call);
 /* A hijack fed by ops. framing: SL_FRAMING_RAW hijacks as above; SL_FRAMING_CHUNKED answers 200 with chunks, Connection: close (raw for HTTP/1.0). The head goes
  * out at once. The feed's reference is the caller's. NULL on error, user then untouched. */
-SlFeed *sl_call_feed(SlCall *call, SlFraming framing, const char *content_type, const SlFeedOps *ops, void *user, GError **error);
+SlFeed *sl_call_feed(SlCall *call, SlFraming framing, const char *content_type, const SlFeedOps *ops,
+                     void *user, GError **error);

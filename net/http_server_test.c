@@ -124,8 +124,8 @@ json_named(SlCall *call, GError **error)
     typedef struct Named {
         char *name;
     } Named;
-    static const SlJsonField fields[] = {SL_JSON_FIELD(Named, name, "Name", SL_JSON_STRING, 0), {0}};
-    Named named = {0};
+    static const SlJsonField fields[] = { SL_JSON_FIELD(Named, name, "Name", SL_JSON_STRING, 0), { 0 } };
+    Named named = { 0 };
     bool ok = sl_call_json(call, fields, &named, error) &&
               sl_call_reply_json(call, 201, json_pack("{s:s?}", "Name", named.name), error);
 
@@ -134,35 +134,35 @@ json_named(SlCall *call, GError **error)
 }
 
 static const SlRoute routes[] = {
-    {"GET", "/_ping", ping, SL_ROUTE_FAST},
-    {"HEAD", "/_ping", ping, SL_ROUTE_FAST},
-    {"POST", "/_ping", ping, SL_ROUTE_FAST},
-    {"GET", "/slow", slow_ping, 0},
-    {"GET", "/fail/{id}", fail, 0},
-    {"GET", "/fast-fail/{id}", fail, SL_ROUTE_FAST},
-    {"POST", "/not-modified", not_modified, 0},
-    {"GET", "/images/{name...}/json", show, SL_ROUTE_FAST},
-    {"POST", "/form/{name}", show, 0},
-    {"POST", "/echo", echo, 0},
-    {"POST", "/count", count, 0},
-    {"POST", "/ignore", ignore_body, 0},
-    {"GET", "/big", big, 0},
-    {"GET", "/fast-big", big, SL_ROUTE_FAST},
-    {"GET", "/pieces", pieces, 0},
-    {"GET", "/fast-pieces", pieces, SL_ROUTE_FAST},
-    {"GET", "/pieces-of-length", pieces_of_length, 0},
-    {"GET", "/pieces-then-failure", pieces_then_failure, 0},
-    {"POST", "/json", json_named, 0},
-    {0},
+    { "GET", "/_ping", ping, SL_ROUTE_FAST },
+    { "HEAD", "/_ping", ping, SL_ROUTE_FAST },
+    { "POST", "/_ping", ping, SL_ROUTE_FAST },
+    { "GET", "/slow", slow_ping, 0 },
+    { "GET", "/fail/{id}", fail, 0 },
+    { "GET", "/fast-fail/{id}", fail, SL_ROUTE_FAST },
+    { "POST", "/not-modified", not_modified, 0 },
+    { "GET", "/images/{name...}/json", show, SL_ROUTE_FAST },
+    { "POST", "/form/{name}", show, 0 },
+    { "POST", "/echo", echo, 0 },
+    { "POST", "/count", count, 0 },
+    { "POST", "/ignore", ignore_body, 0 },
+    { "GET", "/big", big, 0 },
+    { "GET", "/fast-big", big, SL_ROUTE_FAST },
+    { "GET", "/pieces", pieces, 0 },
+    { "GET", "/fast-pieces", pieces, SL_ROUTE_FAST },
+    { "GET", "/pieces-of-length", pieces_of_length, 0 },
+    { "GET", "/pieces-then-failure", pieces_then_failure, 0 },
+    { "POST", "/json", json_named, 0 },
+    { 0 },
 };
-static const char *const headers[] = {"Api-Version", "1.44", "Ostype", "linux", NULL};
+static const char *const headers[] = { "Api-Version", "1.44", "Ostype", "linux", NULL };
 
 static void
 start(TestServer *self)
 {
     test_server_start(
-        self,
-        (SlServerConfig){.routes = routes, .strip_version = true, .headers = headers, .check_origin = true});
+        self, (SlServerConfig){
+                  .routes = routes, .strip_version = true, .headers = headers, .check_origin = true });
 }
 
 #define GET(path)                "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -428,7 +428,7 @@ test_big_bodies_up(void)
 static void
 test_big_bodies_down(void)
 {
-    static const char *const requests[] = {GET("/big"), GET("/fast-big")};
+    static const char *const requests[] = { GET("/big"), GET("/fast-big") };
     TestServer self;
 
     start(&self);
@@ -534,16 +534,17 @@ test_json_bodies(void)
     static const struct {
         const char *request, *status, *part;
     } cases[] = {
-        {POST("/json", "Content-Type: application/json; charset=utf-8\r\nContent-Length: 12\r\n",
-              "{\"name\":\"a\"}"),
-         "201", "{\"Name\":\"a\"}"},
-        {POST("/json", "", ""), "201", "{\"Name\":null}"},
-        {POST("/json", "Content-Type: text/plain\r\nContent-Length: 12\r\n", "{\"name\":\"a\"}"), "400",
-         "unsupported Content-Type"},
-        {POST("/json", "Content-Length: 12\r\n", "{\"name\":\"a\"}"), "400", "unsupported Content-Type"},
-        {POST("/json", "Content-Type: application/json\r\nContent-Length: 10\r\n", "{\"name\":3}"), "400",
-         "Name"},
-        {POST("/json", "Content-Type: application/json\r\nContent-Length: 3\r\n", "{\"n"), "400", "message"},
+        { POST("/json", "Content-Type: application/json; charset=utf-8\r\nContent-Length: 12\r\n",
+               "{\"name\":\"a\"}"),
+          "201", "{\"Name\":\"a\"}" },
+        { POST("/json", "", ""), "201", "{\"Name\":null}" },
+        { POST("/json", "Content-Type: text/plain\r\nContent-Length: 12\r\n", "{\"name\":\"a\"}"), "400",
+          "unsupported Content-Type" },
+        { POST("/json", "Content-Length: 12\r\n", "{\"name\":\"a\"}"), "400", "unsupported Content-Type" },
+        { POST("/json", "Content-Type: application/json\r\nContent-Length: 10\r\n", "{\"name\":3}"), "400",
+          "Name" },
+        { POST("/json", "Content-Type: application/json\r\nContent-Length: 3\r\n", "{\"n"), "400",
+          "message" },
     };
     TestServer self;
 
@@ -565,13 +566,13 @@ test_foreign_pages_are_refused_on_tcp(void)
         const char *fields;
         bool is_allowed;
     } cases[] = {
-        {"Host: localhost:2375\r\n", true},
-        {"Host: 127.0.0.1:80\r\n", true},
-        {"Host: [::1]:80\r\n", true},
-        {"Host: evil.example\r\n", false},
-        {"Host: localhost.evil\r\n", false},
-        {"Host: [evil]\r\n", false},
-        {"Host: localhost\r\nOrigin: http://localhost\r\n", false},
+        { "Host: localhost:2375\r\n", true },
+        { "Host: 127.0.0.1:80\r\n", true },
+        { "Host: [::1]:80\r\n", true },
+        { "Host: evil.example\r\n", false },
+        { "Host: localhost.evil\r\n", false },
+        { "Host: [evil]\r\n", false },
+        { "Host: localhost\r\nOrigin: http://localhost\r\n", false },
     };
     TestServer self;
 
@@ -602,7 +603,8 @@ test_admission_comes_first(void)
     TestServer self;
     g_autofree char *fine = NULL, *fast = NULL, *slow = NULL;
 
-    test_server_start(&self, (SlServerConfig){.routes = routes, .strip_version = true, .admit = admit_some});
+    test_server_start(&self,
+                      (SlServerConfig){ .routes = routes, .strip_version = true, .admit = admit_some });
     fine = test_ask(&self, false, GET("/v1.44/_ping"));
     fast = test_ask(&self, false, GET("/v1.45/_ping"));
     slow = test_ask(&self, false, GET("/v1.45/slow"));
@@ -639,7 +641,7 @@ test_many_clients_at_once(void)
 {
     TestServer self;
     atomic_int n_done = 0;
-    Client client = {&self, &n_done};
+    Client client = { &self, &n_done };
     pthread_t threads[8];
 
     start(&self);

@@ -141,24 +141,24 @@ begin_then_wait(SlCall *call, GError **error)
 }
 
 static const SlRoute routes[] = {
-    {"GET", "/_ping", ping, SL_ROUTE_FAST},
-    {"POST", "/attach", attach, 0},
-    {"POST", "/attach-body", attach_with_body, 0},
-    {"POST", "/fail-after-hijack", fail_after_hijack, 0},
-    {"POST", "/take", take, 0},
-    {"GET", "/events", events, 0},
-    {"GET", "/fast-events", events, SL_ROUTE_FAST},
-    {"GET", "/wait", wait_for_cancel, 0},
-    {"GET", "/late", late_cancel, 0},
-    {"POST", "/read-then-wait", read_then_wait, 0},
-    {"POST", "/begin-then-wait", begin_then_wait, 0},
-    {0},
+    { "GET", "/_ping", ping, SL_ROUTE_FAST },
+    { "POST", "/attach", attach, 0 },
+    { "POST", "/attach-body", attach_with_body, 0 },
+    { "POST", "/fail-after-hijack", fail_after_hijack, 0 },
+    { "POST", "/take", take, 0 },
+    { "GET", "/events", events, 0 },
+    { "GET", "/fast-events", events, SL_ROUTE_FAST },
+    { "GET", "/wait", wait_for_cancel, 0 },
+    { "GET", "/late", late_cancel, 0 },
+    { "POST", "/read-then-wait", read_then_wait, 0 },
+    { "POST", "/begin-then-wait", begin_then_wait, 0 },
+    { 0 },
 };
 
 static void
 start(TestServer *self)
 {
-    test_server_start(self, (SlServerConfig){.routes = routes});
+    test_server_start(self, (SlServerConfig){ .routes = routes });
 }
 
 static void
@@ -169,14 +169,14 @@ test_hijack_keeps_every_byte(void)
     static const struct {
         const char *request, *status;
     } cases[] = {
-        {HEAD("POST", "/attach", UPGRADE) "early ", "HTTP/1.1 101 UPGRADED\r\n"},
-        {HEAD("POST", "/attach", "") "early ", "HTTP/1.1 200 OK\r\n"},
-        {HEAD("POST", "/attach-body", UPGRADE "Content-Length: 13\r\n") "{\"Tty\":false}early ",
-         "HTTP/1.1 101 UPGRADED\r\n"},
-        {HEAD("POST", "/attach-body",
-              UPGRADE "Transfer-Encoding: chunked\r\n") "d\r\n{\"Tty\":false}\r\n0\r\n\r\nearly ",
-         "HTTP/1.1 101 UPGRADED\r\n"},
-        {HEAD("POST", "/attach", UPGRADE "Content-Length: 3\r\n") "xyzearly ", "HTTP/1.1 101 UPGRADED\r\n"},
+        { HEAD("POST", "/attach", UPGRADE) "early ", "HTTP/1.1 101 UPGRADED\r\n" },
+        { HEAD("POST", "/attach", "") "early ", "HTTP/1.1 200 OK\r\n" },
+        { HEAD("POST", "/attach-body", UPGRADE "Content-Length: 13\r\n") "{\"Tty\":false}early ",
+          "HTTP/1.1 101 UPGRADED\r\n" },
+        { HEAD("POST", "/attach-body",
+               UPGRADE "Transfer-Encoding: chunked\r\n") "d\r\n{\"Tty\":false}\r\n0\r\n\r\nearly ",
+          "HTTP/1.1 101 UPGRADED\r\n" },
+        { HEAD("POST", "/attach", UPGRADE "Content-Length: 3\r\n") "xyzearly ", "HTTP/1.1 101 UPGRADED\r\n" },
     };
     TestServer self;
 
@@ -249,7 +249,7 @@ test_take_gives_the_bare_connection(void)
 static void
 test_feeds(void)
 {
-    static const char *const paths[] = {"/events", "/fast-events"};
+    static const char *const paths[] = { "/events", "/fast-events" };
     TestServer self;
 
     event_block = g_bytes_new_static("event\n", 6);
@@ -389,7 +389,7 @@ static void
 test_drain_ends_waits_and_idle_connections(void)
 {
     TestServer self;
-    Asker waiting = {&self, HEAD("GET", "/wait", ""), NULL};
+    Asker waiting = { &self, HEAD("GET", "/wait", ""), NULL };
     sl_autofd int idle = -1, fresh = -1;
     g_autofree char *pong = NULL, *rest = NULL;
     int n_entered = atomic_load(&seen.n_entered);
@@ -426,13 +426,13 @@ stubborn(SlCall *call, GError **error)
 static void
 test_drain_lets_running_handlers_end(void)
 {
-    static const SlRoute stubborn_routes[] = {{"GET", "/stubborn", stubborn, 0}, {0}};
+    static const SlRoute stubborn_routes[] = { { "GET", "/stubborn", stubborn, 0 }, { 0 } };
     TestServer self;
-    Asker asker = {&self, HEAD("GET", "/stubborn", ""), NULL};
+    Asker asker = { &self, HEAD("GET", "/stubborn", ""), NULL };
     int n_entered = atomic_load(&seen.n_entered);
     pthread_t thread;
 
-    test_server_start(&self, (SlServerConfig){.routes = stubborn_routes});
+    test_server_start(&self, (SlServerConfig){ .routes = stubborn_routes });
     g_assert_true(sl_thread_start("asker", asker_run, &asker, &thread, NULL));
     wait_until(&seen.n_entered, n_entered + 1);
     g_assert_false(sl_server_drain(self.server, 1));
@@ -440,7 +440,7 @@ test_drain_lets_running_handlers_end(void)
     g_free(asker.reply);
     test_server_stop(&self);
 
-    test_server_start(&self, (SlServerConfig){.routes = stubborn_routes});
+    test_server_start(&self, (SlServerConfig){ .routes = stubborn_routes });
     g_assert_true(sl_thread_start("asker", asker_run, &asker, &thread, NULL));
     wait_until(&seen.n_entered, n_entered + 2);
     g_assert_true(sl_server_drain(self.server, 5000));

@@ -24,7 +24,7 @@ listen_on(const struct sockaddr *address, socklen_t n)
 static struct sockaddr_un
 unix_address(TestServer *self)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
 
     g_strlcpy(address.sun_path, self->path, sizeof address.sun_path);
     return address;
@@ -33,8 +33,9 @@ unix_address(TestServer *self)
 static struct sockaddr_in
 tcp_address(int port)
 {
-    return (struct sockaddr_in){
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return (struct sockaddr_in){ .sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)port),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
 void
@@ -46,7 +47,7 @@ test_server_start(TestServer *self, SlServerConfig config)
     socklen_t n_tcp = sizeof tcp;
     int fd;
 
-    *self = (TestServer){.relay_loop = sl_loop_new("relay", &error)};
+    *self = (TestServer){ .relay_loop = sl_loop_new("relay", &error) };
     g_assert_no_error(error);
     self->relay = sl_relay_new(self->relay_loop);
     self->folder = g_dir_make_tmp("sl-http-XXXXXX", &error);
@@ -79,7 +80,7 @@ test_server_stop(TestServer *self)
 int
 test_connect(TestServer *self, bool over_tcp)
 {
-    struct timeval patience = {.tv_sec = 10};
+    struct timeval patience = { .tv_sec = 10 };
     struct sockaddr_un local = unix_address(self);
     struct sockaddr_in tcp = tcp_address(self->port);
     const struct sockaddr *address =

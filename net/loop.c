@@ -101,7 +101,8 @@ sl_timer_new(SlLoop *loop, int64_t delay_ms, void (*fire)(void *data), void *dat
     SlTimer *timer = g_new(SlTimer, 1);
 
     *timer = (SlTimer){
-        .loop = loop, .due_ms = sl_clock_monotonic_ms() + MAX(0, delay_ms), .fire = fire, .data = data};
+        .loop = loop, .due_ms = sl_clock_monotonic_ms() + MAX(0, delay_ms), .fire = fire, .data = data
+    };
     timer->index = loop->timers->len;
     g_ptr_array_add(loop->timers, timer);
     timer_sift_up(loop, timer);
@@ -158,7 +159,7 @@ timers_fire(SlLoop *loop)
 static void
 watch_control(SlWatch *watch, int operation, uint32_t events)
 {
-    struct epoll_event event = {.events = events, .data.ptr = watch};
+    struct epoll_event event = { .events = events, .data.ptr = watch };
 
     if (epoll_ctl(watch->loop->epoll_fd, operation, watch->fd, &event) < 0)
         sl_error("epoll refused a descriptor fd=%d operation=%d error=%s", watch->fd, operation,
@@ -226,7 +227,7 @@ sl_loop_post(SlLoop *loop, void (*fn)(void *), void *data)
     Post *post = g_new(Post, 1);
     bool was_empty;
 
-    *post = (Post){.run = fn, .data = data};
+    *post = (Post){ .run = fn, .data = data };
     pthread_mutex_lock(&loop->lock);
     was_empty = loop->first == NULL;
     *loop->last = post;
@@ -322,7 +323,7 @@ SlLoop *
 sl_loop_new(const char *name, GError **error)
 {
     SlLoop *loop = g_new0(SlLoop, 1);
-    struct epoll_event wake = {.events = EPOLLIN};
+    struct epoll_event wake = { .events = EPOLLIN };
 
     pthread_mutex_init(&loop->lock, NULL);
     loop->last = &loop->first;

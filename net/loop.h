@@ -25,7 +25,8 @@ void sl_loop_post(SlLoop *loop, void (*fn)(void *), void *data);
 
 /* Loop thread only: watches. events are epoll's; level-triggered unless EPOLLET is among them. 0 takes the descriptor out of the epoll, as HUP and ERR cannot be
  * masked and would spin. The callback may change or end its own and any other watch: no callback comes after sl_watch_end. */
-SlWatch *sl_watch_new(SlLoop *loop, int fd, uint32_t events, void (*ready)(void *data, uint32_t events), void *data);
+SlWatch *sl_watch_new(SlLoop *loop, int fd, uint32_t events, void (*ready)(void *data, uint32_t events),
+                      void *data);
 void sl_watch_set(SlWatch *watch, uint32_t events);
 /* Does not close the descriptor; call it before closing. */
 void sl_watch_end(SlWatch *watch);

@@ -73,12 +73,12 @@ static void
 test_posts_run_in_order_before_the_end(void)
 {
     SlLoop *loop = loop_new();
-    Order order = {.loop = loop};
+    Order order = { .loop = loop };
     OrderItem items[100];
 
     g_assert_false(sl_loop_is_current(loop));
     for (int i = 0; i < 100; i++) {
-        items[i] = (OrderItem){&order, i};
+        items[i] = (OrderItem){ &order, i };
         sl_loop_post(loop, order_add, &items[i]);
     }
     sl_loop_free(loop);
@@ -115,11 +115,11 @@ static void
 timers_start(void *data)
 {
     TimerCase *self = data;
-    static const int delays[] = {30, 10, 20, 0, 25};
+    static const int delays[] = { 30, 10, 20, 0, 25 };
     SlTimer *timers[5];
 
     for (int i = 0; i < 5; i++) {
-        self->items[i] = (OrderItem){&self->order, delays[i]};
+        self->items[i] = (OrderItem){ &self->order, delays[i] };
         timers[i] = sl_timer_new(self->loop, delays[i], timer_item, &self->items[i]);
     }
     sl_timer_end(timers[2]);
@@ -129,7 +129,7 @@ timers_start(void *data)
 static void
 test_timers_fire_by_time(void)
 {
-    TimerCase self = {.loop = loop_new(), .gate = GATE_INIT, .start_ms = sl_clock_monotonic_ms()};
+    TimerCase self = { .loop = loop_new(), .gate = GATE_INIT, .start_ms = sl_clock_monotonic_ms() };
 
     self.order.loop = self.loop;
     sl_loop_post(self.loop, timers_start, &self);
@@ -177,7 +177,7 @@ pair_start(void *data)
 static void
 test_no_callback_after_end(void)
 {
-    PairCase self = {.loop = loop_new(), .gate = GATE_INIT};
+    PairCase self = { .loop = loop_new(), .gate = GATE_INIT };
 
     for (int i = 0; i < 2; i++) {
         g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, self.fds[i]), ==, 0);
@@ -233,7 +233,7 @@ quiet_start(void *data)
 static void
 test_zero_events_hears_nothing(void)
 {
-    QuietCase self = {.loop = loop_new(), .gate = GATE_INIT};
+    QuietCase self = { .loop = loop_new(), .gate = GATE_INIT };
 
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, self.fds), ==, 0);
     sl_loop_post(self.loop, quiet_start, &self);
@@ -270,7 +270,7 @@ test_posts_from_many_threads(void)
 {
     SlLoop *loop = loop_new();
     atomic_int count = 0;
-    Poster poster = {loop, &count};
+    Poster poster = { loop, &count };
     pthread_t threads[4];
 
     for (int i = 0; i < 4; i++)

@@ -95,7 +95,7 @@ queue_pull(void *user, SlPiece *ret_piece)
         return queue->is_closed ? SL_PULL_END : SL_PULL_WAIT;
     queue->sending = take_first(queue);
     *ret_piece =
-        (SlPiece){.data = g_bytes_get_data(queue->sending, NULL), .n = g_bytes_get_size(queue->sending)};
+        (SlPiece){ .data = g_bytes_get_data(queue->sending, NULL), .n = g_bytes_get_size(queue->sending) };
     return SL_PULL_PIECE;
 }
 

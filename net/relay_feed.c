@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 enum {
-    SMALL_FILE = 16 * 1024,   /* a longer range goes by sendfile, a shorter one with its chunk head */
+    SMALL_FILE = 16 * 1024, /* a longer range goes by sendfile, a shorter one with its chunk head */
     SENDFILE_MAX = 256 * 1024,
     END_WRITE_MS = 30 * 1000, /* that sl_feed_end waits for a client that does not read */
     CHUNK_HEAD_MAX = 20,
@@ -44,7 +44,7 @@ struct SlFeed {
     bool wants_out;  /* the client took no more: nothing is written until it does */
     bool may_read;   /* a read has not said "would block" yet */
     bool has_eof;
-    bool is_hung;    /* the client can take nothing any more; what it had sent can still be read */
+    bool is_hung; /* the client can take nothing any more; what it had sent can still be read */
     char lead[CHUNK_HEAD_MAX];
 };
 

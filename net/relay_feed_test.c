@@ -23,9 +23,9 @@ typedef struct Owner {
     pthread_mutex_t lock;
     GArray *pieces; /* of SlPiece */
     guint next;
-    bool ends;          /* after the pieces */
+    bool ends; /* after the pieces */
     GString *pushed;
-    size_t room;        /* push takes no more than this in all */
+    size_t room; /* push takes no more than this in all */
     atomic_int n_eof, n_done, n_pulls;
     atomic_bool is_broken;
 } Owner;
@@ -33,8 +33,9 @@ typedef struct Owner {
 static void
 owner_init(Owner *owner)
 {
-    *owner = (Owner){
-        .pieces = g_array_new(FALSE, FALSE, sizeof(SlPiece)), .pushed = g_string_new(NULL), .room = SIZE_MAX};
+    *owner = (Owner){ .pieces = g_array_new(FALSE, FALSE, sizeof(SlPiece)),
+                      .pushed = g_string_new(NULL),
+                      .room = SIZE_MAX };
     pthread_mutex_init(&owner->lock, NULL);
 }
 

@@ -9,7 +9,7 @@
 enum {
     RELAY_SCRATCH = 64 * 1024,
     RELAY_BUDGET = 1024 * 1024, /* bytes a stream may move before others get their turn */
-    RELAY_LINGER_MS = 2000, /* for the other side to close: closing first could destroy unread output */
+    RELAY_LINGER_MS = 2000,     /* for the other side to close: closing first could destroy unread output */
 };
 
 /* A pair or a feed in the relay's list of what is open. */

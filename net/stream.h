@@ -37,6 +37,8 @@ void sl_stream_shutdown_write(SlStream *stream);
 
 /* Blocking forms. timeout_ms counts without progress; -1: none.
  * Errors: SL_ERROR_SYSTEM with errno's words, SL_ERROR_CANCELLED, SL_ERROR_DEADLINE. */
-bool sl_stream_write_all(SlStream *stream, SlCancel *cancel, const void *data, size_t n, int timeout_ms, GError **error);
+bool sl_stream_write_all(SlStream *stream, SlCancel *cancel, const void *data, size_t n, int timeout_ms,
+                         GError **error);
 /* ret_n 0 at the end of input. */
-bool sl_stream_read(SlStream *stream, SlCancel *cancel, void *data, size_t n, int timeout_ms, size_t *ret_n, GError **error);
+bool sl_stream_read(SlStream *stream, SlCancel *cancel, void *data, size_t n, int timeout_ms, size_t *ret_n,
+                    GError **error);

@@ -1,6 +1,5 @@
 #include "net/ws.h"
 
-
 #include <glib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -59,9 +58,9 @@ struct SlWs {
     uint8_t control[CONTROL_MAX];
 
     GByteArray *out;
-    size_t out_at;           /* written up to here */
-    size_t pong_left;        /* bytes until the last pong in out has been written */
-    bool has_pong;           /* a later ping waits for that */
+    size_t out_at;    /* written up to here */
+    size_t pong_left; /* bytes until the last pong in out has been written */
+    bool has_pong;    /* a later ping waits for that */
     uint8_t pong[CONTROL_MAX];
     size_t n_pong;
 };

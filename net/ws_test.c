@@ -141,7 +141,10 @@ test_fragments_with_ping_between(void)
     g_assert_cmpint(data[6] ^ data[2], ==, 'h');
     g_assert_cmpint(data[7] ^ data[3], ==, 'i');
     /* The limit is of a message, not of a frame, and begins anew with the next. */
-    g_assert_true(sl_ws_receive(client.ws, (const uint8_t *)"\x02\x06" "abcdef\x80\x04ghij", 14, NULL));
+    g_assert_true(sl_ws_receive(client.ws,
+                                (const uint8_t *)"\x02\x06"
+                                                 "abcdef\x80\x04ghij",
+                                14, NULL));
     g_assert_cmpstr(client.text->str, ==, "t:Hello;b:abcdefghij;");
 }
 
@@ -177,14 +180,17 @@ test_refuses(void)
         unsigned code;
     } cases[] = {
         { false, "\x81\x05", 2, 1002 }, /* the client does not mask */
-        { true, "\x81\x85", 2, 1002 }, /* the server masks */
-        { true, "\xc1\x00", 2, 1002 }, /* RSV1: an extension nobody agreed on */
-        { true, "\x83\x00", 2, 1002 }, /* unknown opcodes */
+        { true, "\x81\x85", 2, 1002 },  /* the server masks */
+        { true, "\xc1\x00", 2, 1002 },  /* RSV1: an extension nobody agreed on */
+        { true, "\x83\x00", 2, 1002 },  /* unknown opcodes */
         { true, "\x8b\x00", 2, 1002 },
         { true, "\x09\x00", 2, 1002 }, /* a ping in pieces */
         { true, "\x89\x7e", 2, 1002 }, /* a long ping */
         { true, "\x80\x00", 2, 1002 }, /* a continuation of nothing */
-        { true, "\x01\x01" "a\x81\x01", 5, 1002 }, /* a message inside another */
+        { true,
+          "\x01\x01"
+          "a\x81\x01",
+          5, 1002 },                           /* a message inside another */
         { true, "\x82\x7e\x00\x7d", 4, 1002 }, /* lengths not in their shortest form */
         { true, "\x82\x7f\x00\x00\x00\x00\x00\x00\xff\xff", 10, 1002 },
         { true, "\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00", 10, 1002 }, /* a negative length */
@@ -192,7 +198,7 @@ test_refuses(void)
         { true, "\x82\x7f\x00\x00\x00\x01\x00\x00\x00\x00", 10, 1009 }, /* 4 GiB */
         { true, "\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", 10, 1009 },
         { true, "\x81\x02\xc3\x28", 4, 1007 }, /* not UTF-8 */
-        { true, "\x88\x01\x03", 3, 1002 }, /* half a close code */
+        { true, "\x88\x01\x03", 3, 1002 },     /* half a close code */
         { true, "\x88\x02\x03\xed", 4, 1002 }, /* 1005 and 999 are never sent */
         { true, "\x88\x02\x03\xe7", 4, 1002 },
         { true, "\x88\x03\x03\xe8\xff", 5, 1007 },
@@ -234,9 +240,15 @@ test_ping_flood(void)
     heard_open(&client, true, 1000);
     heard_open(&server, false, 1000);
     for (int i = 0; i < 100000; i++)
-        g_assert_true(sl_ws_receive(client.ws, (const uint8_t *)"\x89\x04" "ping", 6, NULL));
+        g_assert_true(sl_ws_receive(client.ws,
+                                    (const uint8_t *)"\x89\x04"
+                                                     "ping",
+                                    6, NULL));
     g_assert_cmpuint(sl_ws_n_queued(client.ws), <, 1000);
-    g_assert_true(sl_ws_receive(client.ws, (const uint8_t *)"\x89\x04" "last", 6, NULL));
+    g_assert_true(sl_ws_receive(client.ws,
+                                (const uint8_t *)"\x89\x04"
+                                                 "last",
+                                6, NULL));
     n = sl_ws_peek(client.ws, &data);
     g_assert_true(sl_ws_receive(server.ws, data, n, NULL));
     sl_ws_wrote(client.ws, n);
@@ -272,7 +284,10 @@ test_text_with_nul(void)
     g_auto(Heard) client = { 0 };
 
     heard_open(&client, true, 1000);
-    g_assert_true(sl_ws_receive(client.ws, (const uint8_t *)"\x81\x03" "a\0b", 5, NULL));
+    g_assert_true(sl_ws_receive(client.ws,
+                                (const uint8_t *)"\x81\x03"
+                                                 "a\0b",
+                                5, NULL));
     g_assert_cmpmem(client.text->str, client.text->len, "t:a\0b;", 6);
 }
 

@@ -118,7 +118,7 @@ sl_document_strings(const json_t *json, const char *key, const char *what, json_
 
     if (!sl_document_array(json, key, what, &list, error))
         return false;
-    json_array_foreach (list, index, value)
+    json_array_foreach(list, index, value)
         if (!json_is_string(value))
             return fail_type(what, key, "a list of strings", error);
     if (list)

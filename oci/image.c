@@ -42,7 +42,7 @@ string_values_check(const json_t *object, const char *key, GError **error)
     json_t *value;
 
     /* jansson's iterators take no const; they change nothing. */
-    json_object_foreach ((json_t *)(uintptr_t)object, name, value)
+    json_object_foreach((json_t *)(uintptr_t)object, name, value)
         if (!json_is_string(value))
             return sl_fail(error, SL_ERROR_INVALID, "%s: %s.%s must be a string", config_what, key, name);
     return true;
@@ -55,7 +55,7 @@ volumes_check(json_t *volumes, GError **error)
     const char *path;
     json_t *value;
 
-    json_object_foreach (volumes, path, value) {
+    json_object_foreach(volumes, path, value) {
         g_auto(GStrv) parts = g_strsplit(path, "/", -1);
 
         if (*path == '\0' || g_strv_contains((const char *const *)parts, ".."))

@@ -15,9 +15,9 @@ typedef struct SlImageLayer {
 typedef struct SlImage {
     char *id;              /* "sha256:…" of the config blob */
     char *manifest_digest; /* what RepoDigests shows; NULL when it was never in a registry */
-    json_t *config; /* the whole config document (architecture, config {Env, Cmd, …}, rootfs, history) */
-    GPtrArray *layers;     /* of SlImageLayer *, bottom first */
-    int64_t size;          /* uncompressed bytes of all layers, known once unpacked; until then the blobs' */
+    json_t *config;    /* the whole config document (architecture, config {Env, Cmd, …}, rootfs, history) */
+    GPtrArray *layers; /* of SlImageLayer *, bottom first */
+    int64_t size;      /* uncompressed bytes of all layers, known once unpacked; until then the blobs' */
     char *architecture, *os, *variant;
     int64_t created_ns;
 } SlImage;

@@ -47,17 +47,13 @@ config_make(const char *diff_id)
     g_auto(SlPlatform) host = { 0 };
 
     sl_platform_host(&host);
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:{s:[s], s:[s], s:s, s:{s:s}}, s:{s:s, s:[s]}, s:[{s:s, s:s}]}",
-        "created", "1970-01-01T00:00:00Z", "author", "Sockerless",
-        "architecture", host.architecture, "os", host.os,
-        "config",
-            "Cmd", "/bin/sh",
-            "Env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "WorkingDir", "/",
-            "Labels", "org.opencontainers.image.title", "sockerless/base",
-        "rootfs", "type", "layers", "diff_ids", diff_id,
-        "history", "created", "1970-01-01T00:00:00Z", "created_by", "sockerless: the sandbox's own userland");
+    return json_pack("{s:s, s:s, s:s, s:s, s:{s:[s], s:[s], s:s, s:{s:s}}, s:{s:s, s:[s]}, s:[{s:s, s:s}]}",
+                     "created", "1970-01-01T00:00:00Z", "author", "Sockerless", "architecture",
+                     host.architecture, "os", host.os, "config", "Cmd", "/bin/sh", "Env",
+                     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "WorkingDir", "/",
+                     "Labels", "org.opencontainers.image.title", "sockerless/base", "rootfs", "type",
+                     "layers", "diff_ids", diff_id, "history", "created", "1970-01-01T00:00:00Z",
+                     "created_by", "sockerless: the sandbox's own userland");
 }
 
 static bool
@@ -85,9 +81,9 @@ sl_image_make_base(SlContent *content, const char *rootfs_tar, char **ret_manife
     config = config_make(layer_digest);
     if (!json_store(content, config, &config_digest, &config_size, error))
         return false;
-    manifest = json_pack("{s:i, s:s, s:{s:s, s:s, s:I}, s:[{s:s, s:s, s:I}]}",
-        "schemaVersion", 2, "mediaType", SL_MEDIA_OCI_MANIFEST,
-        "config", "mediaType", SL_MEDIA_OCI_CONFIG, "digest", config_digest, "size", (json_int_t)config_size,
-        "layers", "mediaType", SL_MEDIA_OCI_LAYER, "digest", layer_digest, "size", (json_int_t)layer_size);
+    manifest = json_pack("{s:i, s:s, s:{s:s, s:s, s:I}, s:[{s:s, s:s, s:I}]}", "schemaVersion", 2,
+                         "mediaType", SL_MEDIA_OCI_MANIFEST, "config", "mediaType", SL_MEDIA_OCI_CONFIG,
+                         "digest", config_digest, "size", (json_int_t)config_size, "layers", "mediaType",
+                         SL_MEDIA_OCI_LAYER, "digest", layer_digest, "size", (json_int_t)layer_size);
     return json_store(content, manifest, ret_manifest_digest, &ignored, error);
 }

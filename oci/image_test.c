@@ -12,7 +12,7 @@
 #include "oci/tar_fixture.h"
 #include "oci/unpack.h"
 
-#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define HEX64  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define DIGEST "sha256:" HEX64
 #define LAYER                                                                                                \
     "{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"" DIGEST "\",\"size\":1}"
@@ -144,19 +144,42 @@ test_too_many_layers_are_refused(void)
 static void
 test_platforms_choose(void)
 {
-    static const char index[] =
-        "{\"schemaVersion\":2,\"mediaType\":\"" SL_MEDIA_OCI_INDEX "\",\"manifests\":["
-        ENTRY(1, "\"os\":\"unknown\",\"architecture\":\"unknown\"") ","
-        ENTRY(2, "\"os\":\"linux\",\"architecture\":\"arm\",\"variant\":\"v6\"") ","
-        ENTRY(3, "\"os\":\"linux\",\"architecture\":\"arm\",\"variant\":\"v7\"") ","
-        ENTRY(4, "\"os\":\"linux\",\"architecture\":\"amd64\"") ","
-        ENTRY(5, "\"os\":\"windows\",\"architecture\":\"amd64\"") ","
-        ENTRY(6, "\"os\":\"linux\",\"architecture\":\"arm64\",\"variant\":\"v8\"") "]}";
+    static const char index[] = "{\"schemaVersion\":2,\"mediaType\":\"" SL_MEDIA_OCI_INDEX
+                                "\",\"manifests\":[" ENTRY(1, "\"os\":\"unknown\",\"architecture\":"
+                                                              "\"unknown\"") "," ENTRY(
+                                    2,
+                                    "\"os\""
+                                    ":\"lin"
+                                    "ux\","
+                                    "\"arch"
+                                    "itectu"
+                                    "re\":"
+                                    "\"arm"
+                                    "\","
+                                    "\"vari"
+                                    "ant\":"
+                                    "\"v6"
+                                    "\"") "," ENTRY(3,
+                                                    "\"os\":\"linux\",\"architecture\":\"arm\",\"variant\":"
+                                                    "\"v7\"") "," ENTRY(4,
+                                                                        "\"os\":\"linux\",\"architecture\":"
+                                                                        "\"amd64\"") "," ENTRY(5,
+                                                                                               "\"os\":"
+                                                                                               "\"windows\","
+                                                                                               "\"architectur"
+                                                                                               "e\":"
+                                                                                               "\"amd64\"") "," ENTRY(6,
+                                                                                                                      "\"os\":"
+                                                                                                                      "\"linux\","
+                                                                                                                      "\"architecture\""
+                                                                                                                      ":\"arm64\","
+                                                                                                                      "\"variant\":"
+                                                                                                                      "\"v8\"") "]}";
     static const struct {
         const char *platform;
         int64_t expected;
     } cases[] = {
-        { "linux/amd64", 4 }, { "linux/arm64", 6 },  { "linux/arm64/v8", 6 }, { "linux/arm/v6", 2 },
+        { "linux/amd64", 4 }, { "linux/arm64", 6 },   { "linux/arm64/v8", 6 }, { "linux/arm/v6", 2 },
         { "linux/arm", 3 },   { "windows/amd64", 5 }, { "linux/x86_64", 4 },   { "linux/aarch64", 6 },
         { "linux/s390x", 0 }, { "linux/arm/v5", 0 },
     };

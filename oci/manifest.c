@@ -137,7 +137,7 @@ layers_read(SlManifest *manifest, const json_t *root, GError **error)
     if (manifest->config->size > SL_CONFIG_MAX_BYTES)
         return sl_fail(error, SL_ERROR_INVALID, "invalid manifest: the image's config is too large");
 
-    json_array_foreach (layers, index, layer) {
+    json_array_foreach(layers, index, layer) {
         SlDescriptor *descriptor = descriptor_read(layer, "layer", error);
 
         if (!descriptor)
@@ -161,7 +161,7 @@ index_read(SlManifest *manifest, const json_t *root, GError **error)
     if (json_array_size(entries) > SL_INDEX_MAX_ENTRIES)
         return sl_fail(error, SL_ERROR_INVALID, "invalid manifest list: more than %d entries",
                        SL_INDEX_MAX_ENTRIES);
-    json_array_foreach (entries, index, entry) {
+    json_array_foreach(entries, index, entry) {
         SlDescriptor *descriptor = descriptor_read(entry, "manifest list entry", error);
 
         if (!descriptor)

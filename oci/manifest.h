@@ -11,11 +11,11 @@
 #include <stdint.h>
 
 #define SL_MEDIA_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
-#define SL_MEDIA_DOCKER_INDEX "application/vnd.docker.distribution.manifest.list.v2+json"
-#define SL_MEDIA_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
-#define SL_MEDIA_OCI_INDEX "application/vnd.oci.image.index.v1+json"
-#define SL_MEDIA_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
-#define SL_MEDIA_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
+#define SL_MEDIA_DOCKER_INDEX    "application/vnd.docker.distribution.manifest.list.v2+json"
+#define SL_MEDIA_OCI_MANIFEST    "application/vnd.oci.image.manifest.v1+json"
+#define SL_MEDIA_OCI_INDEX       "application/vnd.oci.image.index.v1+json"
+#define SL_MEDIA_OCI_CONFIG      "application/vnd.oci.image.config.v1+json"
+#define SL_MEDIA_OCI_LAYER       "application/vnd.oci.image.layer.v1.tar"
 
 enum {
     SL_MANIFEST_MAX_BYTES = 4 * 1024 * 1024,

@@ -28,8 +28,8 @@ architecture_normalise(SlPlatform *platform)
     static const struct {
         const char *alias, *architecture, *variant;
     } aliases[] = {
-        { "x86_64", "amd64", NULL },  { "x86-64", "amd64", NULL }, { "aarch64", "arm64", NULL },
-        { "i386", "386", NULL },      { "armhf", "arm", "v7" },    { "armel", "arm", "v6" },
+        { "x86_64", "amd64", NULL }, { "x86-64", "amd64", NULL }, { "aarch64", "arm64", NULL },
+        { "i386", "386", NULL },     { "armhf", "arm", "v7" },    { "armel", "arm", "v6" },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(aliases); i++)

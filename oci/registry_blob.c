@@ -60,7 +60,7 @@ static bool
 status_fail(const SlBlobFetch *fetch, const SlFetchReply *reply, GError **error)
 {
     g_autofree char *words = sl_registry_words(reply);
-    SlErrorCode code = reply->status == 404                          ? SL_ERROR_NOT_FOUND
+    SlErrorCode code = reply->status == 404                           ? SL_ERROR_NOT_FOUND
                        : reply->status == 401 || reply->status == 403 ? SL_ERROR_UNAUTHORIZED
                                                                       : SL_ERROR_SYSTEM;
 

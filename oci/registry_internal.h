@@ -45,7 +45,7 @@ typedef struct SlSession {
     bool is_basic;              /* the login was sent as it is */
 
     pthread_mutex_t lock;
-    char *authorization;        /* the header's value; NULL: none yet */
+    char *authorization; /* the header's value; NULL: none yet */
 } SlSession;
 void sl_session_init(SlSession *session, SlRegistry *registry, SlCancel *cancel, const SlEndpoint *endpoint,
                      const SlRegistryAuth *auth, const char *scope);

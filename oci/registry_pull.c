@@ -29,7 +29,7 @@ typedef struct Pull {
     pthread_mutex_t lock; /* of what follows, and of calls to progress */
     GPtrArray *missing;   /* of const SlDescriptor *: layers to fetch */
     guint next;
-    GError *error;        /* the first worker's; the others then stop */
+    GError *error; /* the first worker's; the others then stop */
 } Pull;
 
 static void

@@ -14,7 +14,7 @@ typedef struct TarEntry {
     const char *data; /* NUL-ended */
     unsigned mode;    /* 0: 0644, folders 0755 */
     int64_t uid;
-    int64_t size;     /* 0: of data; else what the header says, negative too */
+    int64_t size; /* 0: of data; else what the header says, negative too */
 } TarEntry;
 
 static inline void

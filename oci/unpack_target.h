@@ -24,9 +24,9 @@ typedef struct SlUnpackTarget {
     bool is_root; /* owners and setuid bits can be kept */
     SlUnpackBudget *budget;
     SlCancel *cancel;
-    GHashTable *made;      /* inodes that this layer made or named: an opaque whiteout keeps them */
-    GPtrArray *dir_times;  /* set last, since making entries changes them */
-    char *parent_path;     /* the parent that is open; NULL: none */
+    GHashTable *made;     /* inodes that this layer made or named: an opaque whiteout keeps them */
+    GPtrArray *dir_times; /* set last, since making entries changes them */
+    char *parent_path;    /* the parent that is open; NULL: none */
     int parent_fd;
     int root_depth;
 } SlUnpackTarget;

@@ -188,8 +188,9 @@ static void
 test_whiteouts(Fixture *fixture, gconstpointer data)
 {
     static const TarEntry lower[] = {
-        { '0', "a/gone", .data = "x" },   { '0', "a/kept", .data = "x" },    { '0', "tree/x/y", .data = "x" },
-        { '0', "opaque/1", .data = "1" }, { '0', "opaque/d/2", .data = "2" }, { 0 },
+        { '0', "a/gone", .data = "x" },     { '0', "a/kept", .data = "x" },
+        { '0', "tree/x/y", .data = "x" },   { '0', "opaque/1", .data = "1" },
+        { '0', "opaque/d/2", .data = "2" }, { 0 },
     };
     static const TarEntry upper[] = {
         { '0', .name = "a/.wh.gone" },
@@ -218,8 +219,10 @@ test_whiteouts(Fixture *fixture, gconstpointer data)
 static void
 test_links_of_lower_layers_are_followed_inside(Fixture *fixture, gconstpointer data)
 {
-    static const TarEntry lower[] = { { '5', .name = "usr/lib" }, { '2', "lib", .link = "usr/lib" },
-                                      { '2', "abs", .link = "/usr/lib" }, { 0 } };
+    static const TarEntry lower[] = { { '5', .name = "usr/lib" },
+                                      { '2', "lib", .link = "usr/lib" },
+                                      { '2', "abs", .link = "/usr/lib" },
+                                      { 0 } };
     static const TarEntry upper[] = { { '0', "lib/one", .data = "1" },
                                       { '0', "abs/two", .data = "2" },
                                       { 0 } };
@@ -383,7 +386,9 @@ test_too_deep_is_refused(Fixture *fixture, gconstpointer data)
 
     /* Each link points 40 folders below the last one. */
     for (size_t i = 0; i + 2 < G_N_ELEMENTS(chain); i += 2) {
-        char *link = i ? g_strdup_printf("l%zu" "/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d", i - 2)
+        char *link = i ? g_strdup_printf("l%zu"
+                                         "/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d",
+                                         i - 2)
                        : g_strdup("d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d");
 
         g_ptr_array_add(texts, link);
@@ -544,9 +549,12 @@ static void
 test_tree_copy(Fixture *fixture, gconstpointer data)
 {
     static const TarEntry entries[] = {
-        { '0', "a/file", .data = "content", .mode = 0640 }, { '1', "a/same", .link = "a/file" },
-        { '2', "link", .link = "../canary" },               { '5', "locked", .mode = 0500 },
-        { '6', .name = "pipe" },                                    { 0 },
+        { '0', "a/file", .data = "content", .mode = 0640 },
+        { '1', "a/same", .link = "a/file" },
+        { '2', "link", .link = "../canary" },
+        { '5', "locked", .mode = 0500 },
+        { '6', .name = "pipe" },
+        { 0 },
     };
     sl_autofd int copy_fd = -1;
     g_autoptr(GError) error = NULL;

@@ -135,7 +135,8 @@ attach_begin(void *data)
 }
 
 bool
-sl_attach_serve(SlContainer *container, SlCall *call, const char *content_type, const SlAttachQuery *query, GError **error)
+sl_attach_serve(SlContainer *container, SlCall *call, const char *content_type, const SlAttachQuery *query,
+                GError **error)
 {
     Attach *attach;
     Begin *begin;
@@ -143,7 +144,8 @@ sl_attach_serve(SlContainer *container, SlCall *call, const char *content_type, 
     SlLogTap *tap = NULL;
 
     if ((query->stdout_ || query->stderr_) && (query->stream || query->logs)) {
-        tap = sl_log_tap_new(container->log, query->stdout_, query->stderr_, query->logs, query->stream, error);
+        tap =
+            sl_log_tap_new(container->log, query->stdout_, query->stderr_, query->logs, query->stream, error);
         if (!tap)
             return false;
     }

@@ -10,4 +10,5 @@ typedef struct SlAttachQuery {
 } SlAttachQuery;
 
 /* POST /containers/{id}/attach: takes the call's connection. Before a start the stream is held open and no input is read. */
-bool sl_attach_serve(SlContainer *container, SlCall *call, const char *content_type, const SlAttachQuery *query, GError **error);
+bool sl_attach_serve(SlContainer *container, SlCall *call, const char *content_type,
+                     const SlAttachQuery *query, GError **error);

@@ -108,11 +108,12 @@ sl_container_to_document(SlContainer *container)
     g_autofree char *head = NULL;
     g_autoptr(json_t) document = json_pack(
         "{s:s, s:I, s:s*, s:s, s:s*, s:s, s:s*, s:s*, s:{s:i, s:b, s:b, s:i, s:i, s:i, s:I, s:I}}", "name",
-        container->name, "created_ns", (json_int_t)container->created_ns, "image", container->image_name, "image_id",
-        container->image_id, "rootfs", container->rootfs, "token", container->token, "handle", container->handle,
-        "error", container->error, "state", "phase", (int)state->phase, "is_stopping", state->is_stopping,
-        "is_remove_wanted", state->is_remove_wanted, "attempt", state->attempt, "pid", state->pid, "exit_code",
-        state->exit_code, "started_ns", (json_int_t)state->started_ns, "finished_ns", (json_int_t)state->finished_ns);
+        container->name, "created_ns", (json_int_t)container->created_ns, "image", container->image_name,
+        "image_id", container->image_id, "rootfs", container->rootfs, "token", container->token, "handle",
+        container->handle, "error", container->error, "state", "phase", (int)state->phase, "is_stopping",
+        state->is_stopping, "is_remove_wanted", state->is_remove_wanted, "attempt", state->attempt, "pid",
+        state->pid, "exit_code", state->exit_code, "started_ns", (json_int_t)state->started_ns, "finished_ns",
+        (json_int_t)state->finished_ns);
 
     /* The config is text already and never changes: it is put in, not built again. */
     head = sl_json_dump(document);
@@ -153,8 +154,8 @@ sl_container_from_document(SlCore *core, const char *id, const char *document, G
     if (!root)
         return NULL;
     if (json_unpack(root, "{s:s, s:I, s?s, s:s, s?s, s:s, s?s, s?s, s:o, s:o}", "name", &name, "created_ns",
-                    &created_ns, "image", &image, "image_id", &image_id, "rootfs", &rootfs, "token", &token, "handle",
-                    &handle, "error", &message, "state", &state_json, "config", &config_json) < 0) {
+                    &created_ns, "image", &image, "image_id", &image_id, "rootfs", &rootfs, "token", &token,
+                    "handle", &handle, "error", &message, "state", &state_json, "config", &config_json) < 0) {
         sl_fail(error, SL_ERROR_SYSTEM, "the stored container has not the members it should have");
         return NULL;
     }

@@ -30,11 +30,11 @@ struct SlContainer {
     /* Identity */
     char *id;
     int64_t created_ns;
-    char *image_name; /* as the client gave it: Config.Image */
-    char *image_id;   /* "sha256:…" */
-    char *rootfs;     /* folder of the unpacked image */
-    char *folder;     /* core->data/containers/<id> */
-    char *token;      /* the agent's */
+    char *image_name;         /* as the client gave it: Config.Image */
+    char *image_id;           /* "sha256:…" */
+    char *rootfs;             /* folder of the unpacked image */
+    char *folder;             /* core->data/containers/<id> */
+    char *token;              /* the agent's */
     DkContainerCreate config; /* merged with the image's */
     char *config_text;        /* the same as JSON */
     SlLog *log;
@@ -46,9 +46,9 @@ struct SlContainer {
     pthread_mutex_t lock;
     char *name; /* changes under core->lock and lock */
     SlState state;
-    char *error;  /* State.Error, or NULL */
-    char *handle; /* the driver's, of the last launch */
-    SlLink *link; /* to the agent, while there is one */
+    char *error;                         /* State.Error, or NULL */
+    char *handle;                        /* the driver's, of the last launch */
+    SlLink *link;                        /* to the agent, while there is one */
     GBytes *summary_head, *summary_tail; /* of the list, without Status; NULL: to be made */
     GPtrArray *waiters;
     GPtrArray *execs; /* of SlExec, references: those that run */
@@ -102,7 +102,8 @@ unsigned sl_container_wait(SlContainer *container, SlWaitFor wait_for, SlWaitTel
 /* False when it was told already (or is being told). */
 bool sl_container_unwait(SlContainer *container, unsigned number);
 /* Blocks. Errors: SL_ERROR_CANCELLED, SL_ERROR_DEADLINE. */
-bool sl_container_wait_blocking(SlContainer *container, SlWaitFor wait_for, SlCancel *cancel, int timeout_ms, GError **error);
+bool sl_container_wait_blocking(SlContainer *container, SlWaitFor wait_for, SlCancel *cancel, int timeout_ms,
+                                GError **error);
 /* run.c tells: NEXT_EXIT and NOT_RUNNING ones after an exit; all when it is gone. */
 void sl_container_tell_waiters(SlContainer *container, bool is_gone);
 

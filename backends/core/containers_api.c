@@ -51,10 +51,12 @@ container_create(SlCall *call, GError **error)
     body = sl_json_parse(text, n, "invalid request body", error);
     if (!body)
         return false;
-    container = sl_container_create(sl_call_core(call), sl_call_cancel(call), sl_call_query(call, "name"), body, &warnings, error);
+    container = sl_container_create(sl_call_core(call), sl_call_cancel(call), sl_call_query(call, "name"),
+                                    body, &warnings, error);
     if (!container)
         return false;
-    return sl_call_reply_json(call, 201, json_pack("{s:s, s:o}", "Id", container->id, "Warnings", warnings), error);
+    return sl_call_reply_json(call, 201, json_pack("{s:s, s:o}", "Id", container->id, "Warnings", warnings),
+                              error);
 }
 
 /* GET /containers/{id}/json?size= → 200; 404. */
@@ -65,7 +67,8 @@ container_inspect(SlCall *call, GError **error)
 
     if (!container)
         return false;
-    return sl_call_reply_json(call, 200, sl_container_inspect(container, sl_call_query_bool(call, "size", false)), error);
+    return sl_call_reply_json(
+        call, 200, sl_container_inspect(container, sl_call_query_bool(call, "size", false)), error);
 }
 
 /* POST /containers/{id}/start → 204; 304 running; 400 the process could not be started. */
@@ -138,7 +141,8 @@ container_restart(SlCall *call, GError **error)
 
     if (!container || !stop_event(call, container, &event, error))
         return false;
-    if (!stop_and_wait(container, &event, NULL, &local) && !g_error_matches(local, SL_ERROR, SL_ERROR_NOT_MODIFIED)) {
+    if (!stop_and_wait(container, &event, NULL, &local) &&
+        !g_error_matches(local, SL_ERROR, SL_ERROR_NOT_MODIFIED)) {
         g_propagate_error(error, g_steal_pointer(&local));
         return false;
     }
@@ -199,7 +203,8 @@ container_attach(SlCall *call, GError **error)
 
     if (!container || !sl_detach_keys_parse(sl_call_query(call, "detachKeys"), &query.detach_keys, error))
         return false;
-    return sl_attach_serve(container, call, sl_stream_content_type(call, container->config.tty), &query, error);
+    return sl_attach_serve(container, call, sl_stream_content_type(call, container->config.tty), &query,
+                           error);
 }
 
 static char *
@@ -238,7 +243,8 @@ container_logs(SlCall *call, GError **error)
         query.tail = -1;
     details = details_text(container);
     query.details_text = details;
-    return sl_log_serve(container->log, call, sl_stream_content_type(call, container->config.tty), &query, error);
+    return sl_log_serve(container->log, call, sl_stream_content_type(call, container->config.tty), &query,
+                        error);
 }
 
 /* POST /containers/{id}/resize?h=&w= → 200; 409 not running. */
@@ -249,16 +255,21 @@ container_resize(SlCall *call, GError **error)
     g_autoptr(SlLink) link = NULL;
     int64_t rows, cols;
 
-    if (!container || !sl_call_query_int(call, "h", -1, &rows, error) || !sl_call_query_int(call, "w", -1, &cols, error))
+    if (!container || !sl_call_query_int(call, "h", -1, &rows, error) ||
+        !sl_call_query_int(call, "w", -1, &cols, error))
         return false;
     if (rows < 0 || cols < 0 || rows > UINT16_MAX || cols > UINT16_MAX)
-        return sl_fail(error, SL_ERROR_INVALID, "invalid terminal size: h and w must be numbers from 0 to 65535");
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "invalid terminal size: h and w must be numbers from 0 to 65535");
     link = sl_container_dup_link(container, error);
-    if (!link || !sl_link_request(link, json_pack("{s:s, s:i, s:I, s:I}", "type", "resize", "channel", 0, "rows", (json_int_t)rows, "cols",
-                                                  (json_int_t)cols),
+    if (!link || !sl_link_request(link,
+                                  json_pack("{s:s, s:i, s:I, s:I}", "type", "resize", "channel", 0, "rows",
+                                            (json_int_t)rows, "cols", (json_int_t)cols),
                                   sl_call_cancel(call), TOP_TIMEOUT_MS, NULL, NULL, error))
         return false;
-    sl_container_emit(container, "resize", json_pack("{s:o, s:o}", "height", json_sprintf("%d", (int)rows), "width", json_sprintf("%d", (int)cols)));
+    sl_container_emit(container, "resize",
+                      json_pack("{s:o, s:o}", "height", json_sprintf("%d", (int)rows), "width",
+                                json_sprintf("%d", (int)cols)));
     return sl_call_reply_empty(call, 200, error);
 }
 
@@ -275,8 +286,11 @@ container_top(SlCall *call, GError **error)
     if (!container)
         return false;
     link = sl_container_dup_link(container, error);
-    if (!link || !sl_link_request(link, json_pack("{s:s}", "type", "top"), sl_call_cancel(call), TOP_TIMEOUT_MS, &answer, NULL, error) ||
-        !sl_top_format(json_object_get(answer, "processes"), ps_args && *ps_args ? ps_args : "-ef", &reply, error))
+    if (!link ||
+        !sl_link_request(link, json_pack("{s:s}", "type", "top"), sl_call_cancel(call), TOP_TIMEOUT_MS,
+                         &answer, NULL, error) ||
+        !sl_top_format(json_object_get(answer, "processes"), ps_args && *ps_args ? ps_args : "-ef", &reply,
+                       error))
         return false;
     sl_container_emit(container, "top", NULL);
     return sl_call_reply_json(call, 200, reply, error);
@@ -302,7 +316,8 @@ container_remove(SlCall *call, GError **error)
     if (!container)
         return false;
     if (sl_call_query_bool(call, "link", false))
-        return sl_fail(error, SL_ERROR_UNSUPPORTED, "link: removing links is not supported by this backend: it has no links");
+        return sl_fail(error, SL_ERROR_UNSUPPORTED,
+                       "link: removing links is not supported by this backend: it has no links");
     return sl_container_act(container, &event, error) &&
            sl_container_wait_blocking(container, SL_WAIT_REMOVED, sl_call_cancel(call), -1, error) &&
            sl_call_reply_empty(call, 204, error);
@@ -313,9 +328,11 @@ is_prunable(SlContainer *container, const DkFilters *filters, int64_t until_ns)
 {
     SlPhase phase = sl_container_get_state(container, NULL).phase;
 
-    return (phase == SL_PHASE_CREATED || phase == SL_PHASE_EXITED) && (!until_ns || container->created_ns < until_ns) &&
+    return (phase == SL_PHASE_CREATED || phase == SL_PHASE_EXITED) &&
+           (!until_ns || container->created_ns < until_ns) &&
            dk_filters_match_labels(filters, "label", container->config.labels) &&
-           (!dk_filters_get(filters, "label!") || !dk_filters_match_labels(filters, "label!", container->config.labels));
+           (!dk_filters_get(filters, "label!") ||
+            !dk_filters_match_labels(filters, "label!", container->config.labels));
 }
 
 /* POST /containers/prune?filters= → 200 {ContainersDeleted, SpaceReclaimed}. */
@@ -345,7 +362,8 @@ containers_prune(SlCall *call, GError **error)
         reclaimed += bytes;
         json_array_append_new(deleted, json_string(container->id));
     }
-    sl_events_emit(sl_call_core(call)->events, "container", "prune", "", json_pack("{s:o}", "reclaimed", json_sprintf("%" G_GINT64_FORMAT, reclaimed)));
+    sl_events_emit(sl_call_core(call)->events, "container", "prune", "",
+                   json_pack("{s:o}", "reclaimed", json_sprintf("%" G_GINT64_FORMAT, reclaimed)));
     return sl_call_reply_json(call, 200,
                               json_pack("{s:o, s:I}", "ContainersDeleted",
                                         json_array_size(deleted) > 0 ? json_incref(deleted) : json_null(),

@@ -131,7 +131,8 @@ lock_data(SlCore *core, GError **error)
     if (core->containers_fd < 0)
         return sl_fail_errno(error, errno, "opening %s", path);
     if (flock(core->containers_fd, LOCK_EX | LOCK_NB) < 0)
-        return sl_fail(error, SL_ERROR_CONFLICT, "the data folder %s is in use by another backend", core->data);
+        return sl_fail(error, SL_ERROR_CONFLICT, "the data folder %s is in use by another backend",
+                       core->data);
     return true;
 }
 
@@ -157,7 +158,8 @@ open_store(SlCore *core, GError **error)
     if (core->engine_id)
         return true;
     core->engine_id = sl_id_new();
-    return sl_store_commit(core->store, &(SlStoreChange){ .kind = "engine", .id = core->engine_id, .document = "{}" }, 1,
+    return sl_store_commit(core->store,
+                           &(SlStoreChange){ .kind = "engine", .id = core->engine_id, .document = "{}" }, 1,
                            NULL, 0, error);
 }
 
@@ -173,7 +175,8 @@ open_images(SlCore *core, const SlCoreConfig *config, GError **error)
                        config->builtin_images);
     core->fetcher = sl_fetcher_new(&(SlFetchConfig){ .user_agent = "sockerless/" SL_VERSION });
     core->registry = sl_registry_new(
-        &(SlRegistryConfig){ .mirrors = config->registry_mirrors, .insecure = config->insecure_registries }, core->fetcher);
+        &(SlRegistryConfig){ .mirrors = config->registry_mirrors, .insecure = config->insecure_registries },
+        core->fetcher);
     core->content = sl_content_open(content, error);
     if (!core->content)
         return false;
@@ -338,7 +341,8 @@ sl_core_close(SlCore *core)
 SlRoute *
 sl_core_routes_new(void)
 {
-    static const SlRoute *const groups[] = { sl_container_routes, sl_exec_routes, sl_image_routes, sl_system_routes };
+    static const SlRoute *const groups[] = { sl_container_routes, sl_exec_routes, sl_image_routes,
+                                             sl_system_routes };
     GArray *routes = g_array_new(TRUE, TRUE, sizeof(SlRoute));
 
     for (size_t i = 0; i < G_N_ELEMENTS(groups); i++)

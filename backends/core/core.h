@@ -16,9 +16,9 @@
 typedef struct SlContainer SlContainer;
 
 typedef struct SlCore {
-    char *data;              /* folder of all state */
-    int containers_fd;       /* data/containers */
-    char *engine_id;         /* kept in the store: `docker info` ID */
+    char *data;        /* folder of all state */
+    int containers_fd; /* data/containers */
+    char *engine_id;   /* kept in the store: `docker info` ID */
     int64_t started_ns;
     SlDriver *driver;
     SlStore *store;
@@ -27,17 +27,17 @@ typedef struct SlCore {
     SlContent *content;
     SlFetcher *fetcher;
     SlRegistry *registry;
-    SlLoop *loop;            /* the relay's and all agent links' */
+    SlLoop *loop; /* the relay's and all agent links' */
     SlRelay *relay;
-    SlPool *pool;            /* executors' threads */
+    SlPool *pool; /* executors' threads */
 
-    atomic_bool is_closing;  /* links that close now are not looked for again */
+    atomic_bool is_closing; /* links that close now are not looked for again */
 
-    pthread_mutex_t lock;    /* of what follows: names → containers */
-    GHashTable *by_id;       /* id → SlContainer (the index's reference) */
-    GHashTable *by_name;     /* name → SlContainer, borrowed */
-    GPtrArray *in_order;     /* oldest first; borrowed */
-    GHashTable *execs;       /* id → SlExec (a reference) */
+    pthread_mutex_t lock; /* of what follows: names → containers */
+    GHashTable *by_id;    /* id → SlContainer (the index's reference) */
+    GHashTable *by_name;  /* name → SlContainer, borrowed */
+    GPtrArray *in_order;  /* oldest first; borrowed */
+    GHashTable *execs;    /* id → SlExec (a reference) */
 } SlCore;
 
 typedef struct SlCoreConfig {

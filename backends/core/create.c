@@ -22,7 +22,7 @@ strings_of(const json_t *object, const char *key)
     g_autoptr(GPtrArray) strings = g_ptr_array_new();
     size_t i;
 
-    json_array_foreach (list, i, item)
+    json_array_foreach(list, i, item)
         if (json_is_string(item))
             g_ptr_array_add(strings, g_strdup(json_string_value(item)));
     g_ptr_array_add(strings, NULL);
@@ -105,9 +105,11 @@ validate(DkContainerCreate *config, GError **error)
     if (config->hostname && !is_hostname(config->hostname))
         return sl_fail(error, SL_ERROR_INVALID, "invalid hostname format: %s", config->hostname);
     if (config->working_dir && *config->working_dir && *config->working_dir != '/')
-        return sl_fail(error, SL_ERROR_INVALID, "the working directory '%s' is invalid, it needs to be an absolute path",
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "the working directory '%s' is invalid, it needs to be an absolute path",
                        config->working_dir);
-    if (config->stop_signal && *config->stop_signal && !dk_signal_parse(config->stop_signal, &signal_number, error))
+    if (config->stop_signal && *config->stop_signal &&
+        !dk_signal_parse(config->stop_signal, &signal_number, error))
         return false;
     for (char **variable = config->env; variable && *variable; variable++)
         if (!**variable || **variable == '=')
@@ -210,7 +212,8 @@ sl_container_rename(SlContainer *container, const char *wanted, GError **error)
         return false;
     if (strcmp(name, old_name) == 0) {
         g_free(name);
-        return sl_fail(error, SL_ERROR_INVALID, "Renaming a container with the same name as its current name");
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "Renaming a container with the same name as its current name");
     }
     pthread_mutex_lock(&core->lock);
     if (!take_name(core, container, name, error)) {
@@ -261,8 +264,8 @@ add_driver_warning(SlContainer *container, json_t *warnings)
 }
 
 SlContainer *
-sl_container_create(SlCore *core, SlCancel *cancel, const char *name, const json_t *body, json_t **ret_warnings,
-                    GError **error)
+sl_container_create(SlCore *core, SlCancel *cancel, const char *name, const json_t *body,
+                    json_t **ret_warnings, GError **error)
 {
     g_auto(DkContainerCreate) config = { 0 };
     g_autoptr(SlImageRecord) image = NULL;

@@ -14,4 +14,5 @@ typedef struct SlDetachKeys {
 /* text: "ctrl-p,ctrl-q", "a,b"; NULL or "" is the default. Errors: SL_ERROR_INVALID. */
 bool sl_detach_keys_parse(const char *text, SlDetachKeys *ret_keys, GError **error);
 /* Pushes data into channel as it comes, without the keys. Returns how much is done with; *ret_detach: the keys were typed. Loop thread. */
-size_t sl_detach_keys_push(SlDetachKeys *keys, SlChannel *channel, const char *data, size_t n, bool *ret_detach);
+size_t sl_detach_keys_push(SlDetachKeys *keys, SlChannel *channel, const char *data, size_t n,
+                           bool *ret_detach);

@@ -55,10 +55,17 @@ test_half_a_sequence_reaches_the_process(void)
 {
     for (size_t step = 1; step <= 8; step++) {
         bool is_detached;
-        g_autofree char *reached = type("ctrl-p,ctrl-q", "a\x10" "b\x10\x10" "c", 6, step, &is_detached);
+        g_autofree char *reached = type("ctrl-p,ctrl-q",
+                                        "a\x10"
+                                        "b\x10\x10"
+                                        "c",
+                                        6, step, &is_detached);
 
         g_assert_false(is_detached);
-        g_assert_cmpstr(reached, ==, "a\x10" "b\x10\x10" "c");
+        g_assert_cmpstr(reached, ==,
+                        "a\x10"
+                        "b\x10\x10"
+                        "c");
     }
 }
 
@@ -81,7 +88,8 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/core/detach-keys/detach-and-are-kept-back", test_the_keys_detach_and_are_kept_back);
-    g_test_add_func("/core/detach-keys/half-a-sequence-reaches-the-process", test_half_a_sequence_reaches_the_process);
+    g_test_add_func("/core/detach-keys/half-a-sequence-reaches-the-process",
+                    test_half_a_sequence_reaches_the_process);
     g_test_add_func("/core/detach-keys/what-are-keys", test_what_are_keys);
     return g_test_run();
 }

@@ -33,7 +33,8 @@ not_supported(SlDriver *driver, const char *operation, GError **error)
 }
 
 static bool
-default_launch(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, char **ret_handle, GError **error)
+default_launch(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, char **ret_handle,
+               GError **error)
 {
     return not_supported(driver, "start containers", error);
 }
@@ -45,7 +46,8 @@ default_agent_setup(SlDriver *driver, const SlLaunchSpec *spec, json_t *start, G
 }
 
 static bool
-default_agent_connect(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, int *ret_fd, GError **error)
+default_agent_connect(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, int *ret_fd,
+                      GError **error)
 {
     return not_supported(driver, "reach a workload's agent", error);
 }
@@ -64,7 +66,8 @@ default_poll(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const
 }
 
 static bool
-default_forget(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const char *handle, GError **error)
+default_forget(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const char *handle,
+               GError **error)
 {
     return true;
 }
@@ -73,8 +76,8 @@ void
 sl_driver_init(SlDriver *driver, const SlDriverOps *ops)
 {
     driver->ops = *ops;
-#define SL_FILL(op) \
-    if (!driver->ops.op) \
+#define SL_FILL(op)                                                                                          \
+    if (!driver->ops.op)                                                                                     \
         driver->ops.op = default_##op;
     SL_DRIVER_OPS(SL_FILL)
 #undef SL_FILL

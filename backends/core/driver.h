@@ -16,9 +16,9 @@ typedef struct SlDriverOps SlDriverOps;
 typedef struct SlLaunchSpec {
     const char *container_id;
     int attempt;
-    int folder_fd;          /* the container's folder on this machine: log, staged files */
+    int folder_fd; /* the container's folder on this machine: log, staged files */
     const char *folder;
-    const char *rootfs;     /* the unpacked image, when the driver asked for it */
+    const char *rootfs; /* the unpacked image, when the driver asked for it */
     const char *agent_token;
     const DkContainerCreate *config; /* merged with the image's */
 } SlLaunchSpec;
@@ -27,11 +27,11 @@ typedef enum SlWorkloadState { SL_WORKLOAD_PENDING, SL_WORKLOAD_RUNNING, SL_WORK
 
 typedef struct SlWorkloadStatus {
     SlWorkloadState state;
-    bool has_exit;     /* it left its exit behind (a local agent's exit.json, a cloud's record) */
+    bool has_exit; /* it left its exit behind (a local agent's exit.json, a cloud's record) */
     int exit_code;
     int64_t finished_ns;
     int64_t log_length; /* -1: not known */
-    char *reason;      /* of a loss; g_free */
+    char *reason;       /* of a loss; g_free */
 } SlWorkloadStatus;
 
 /* How a create option fares on this backend (DESIGN §1.5). */
@@ -55,22 +55,28 @@ struct SlDriverOps {
 
     /* Run the spec's workload once: get an agent running. container_id and attempt make it idempotent. Returns when the platform accepted it.
      * Errors: SL_ERROR_UNAVAILABLE: try again later; SL_ERROR_SYSTEM. */
-    bool (*launch)(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, char **ret_handle, GError **error);
+    bool (*launch)(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, char **ret_handle,
+                   GError **error);
     /* Adds what this platform's agents need to the agent's `start` message (agent/protocol.h): root, runtime. */
     bool (*agent_setup)(SlDriver *driver, const SlLaunchSpec *spec, json_t *start, GError **error);
     /* A connection to the workload's agent. Errors: SL_ERROR_UNAVAILABLE when nobody is there. */
-    bool (*agent_connect)(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, int *ret_fd, GError **error);
+    bool (*agent_connect)(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, int *ret_fd,
+                          GError **error);
     /* End a workload by force. One that is gone already is success. */
-    bool (*terminate)(SlDriver *driver, SlCancel *cancel, const char *handle, const char *reason, GError **error);
+    bool (*terminate)(SlDriver *driver, SlCancel *cancel, const char *handle, const char *reason,
+                      GError **error);
     /* For a workload whose agent does not answer. */
     bool (*poll)(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const char *handle,
                  SlWorkloadStatus *ret_status, GError **error);
     /* The container is being removed: give up what the driver holds for it, its files in the folder included. */
-    bool (*forget)(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const char *handle, GError **error);
+    bool (*forget)(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const char *handle,
+                   GError **error);
 };
 
-#define SL_DRIVER_OPS(X) \
-    X(close) X(info) X(options) X(create_warning) X(launch) X(agent_setup) X(agent_connect) X(terminate) X(poll) X(forget)
+#define SL_DRIVER_OPS(X)                                                                                     \
+    X(close)                                                                                                 \
+    X(info)                                                                                                  \
+    X(options) X(create_warning) X(launch) X(agent_setup) X(agent_connect) X(terminate) X(poll) X(forget)
 #define SL_COUNT_ONE(op) +1
 enum { SL_N_DRIVER_OPS = 0 SL_DRIVER_OPS(SL_COUNT_ONE) };
 _Static_assert(sizeof(SlDriverOps) == sizeof(char *) + SL_N_DRIVER_OPS * sizeof(void (*)(void)),

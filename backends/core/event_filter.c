@@ -2,11 +2,13 @@
 
 #include <string.h>
 
-const char *const sl_event_filter_keys[] = { "config", "container", "daemon", "event",  "image", "label",  "network", "node",
-                                             "plugin", "scope",     "secret", "service", "type",  "volume", NULL };
+const char *const sl_event_filter_keys[] = { "config", "container", "daemon", "event",  "image",
+                                             "label",  "network",   "node",   "plugin", "scope",
+                                             "secret", "service",   "type",   "volume", NULL };
 
 /* Keys that name a thing of their type: by a prefix of its id or of its name. */
-static const char *const thing_keys[] = { "config", "container", "daemon", "network", "node", "plugin", "secret", "service", "volume" };
+static const char *const thing_keys[] = { "config", "container", "daemon",  "network", "node",
+                                          "plugin", "secret",    "service", "volume" };
 
 static const char *
 text_of(const json_t *object, const char *key)
@@ -23,7 +25,8 @@ action_matches(const DkFilters *filters, const char *action)
     const char *colon = strstr(action, ": ");
     g_autofree char *verb = colon ? g_strndup(action, (gsize)(colon - action)) : NULL;
 
-    return dk_filters_match_exact(filters, "event", action) || (verb && dk_filters_match_exact(filters, "event", verb));
+    return dk_filters_match_exact(filters, "event", action) ||
+           (verb && dk_filters_match_exact(filters, "event", verb));
 }
 
 static bool
@@ -51,7 +54,8 @@ image_matches(const DkFilters *filters, const char *type, const char *id, const 
     g_autofree char *bare_name = dup_without_tag(name);
 
     return dk_filters_match_exact(filters, "image", id) || dk_filters_match_exact(filters, "image", name) ||
-           dk_filters_match_exact(filters, "image", bare_id) || dk_filters_match_exact(filters, "image", bare_name);
+           dk_filters_match_exact(filters, "image", bare_id) ||
+           dk_filters_match_exact(filters, "image", bare_name);
 }
 
 bool
@@ -66,7 +70,9 @@ sl_event_matches(const DkFilters *filters, const json_t *event)
         if (!thing_matches(filters, thing_keys[i], id, text_of(attributes, "name")))
             return false;
     }
-    return action_matches(filters, text_of(event, "Action")) && dk_filters_match_exact(filters, "type", type) &&
-           dk_filters_match_exact(filters, "scope", text_of(event, "scope")) && image_matches(filters, type, id, attributes) &&
+    return action_matches(filters, text_of(event, "Action")) &&
+           dk_filters_match_exact(filters, "type", type) &&
+           dk_filters_match_exact(filters, "scope", text_of(event, "scope")) &&
+           image_matches(filters, type, id, attributes) &&
            dk_filters_match_labels(filters, "label", attributes);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    FLUSH_MS = 50,             /* looked at this often, and left alone that long: no event waits for twice as long */
+    FLUSH_MS = 50, /* looked at this often, and left alone that long: no event waits for twice as long */
     REPLAY_BLOCK = 64 * 1024,
 };
 
@@ -19,9 +19,9 @@ typedef struct Event {
     int64_t noted_ms;
     pthread_t thread; /* which noted it */
     json_t *document;
-    GBytes *line;     /* with its line break */
-    char *text;       /* without */
-    bool is_over;     /* stored, or lost; events->lock */
+    GBytes *line; /* with its line break */
+    char *text;   /* without */
+    bool is_over; /* stored, or lost; events->lock */
     bool is_lost;
 } Event;
 
@@ -150,7 +150,8 @@ take_noted(SlEvents *events)
 }
 
 static bool
-commit_events(SlEvents *events, const SlStoreChange *changes, size_t n, const GPtrArray *batch, GError **error)
+commit_events(SlEvents *events, const SlStoreChange *changes, size_t n, const GPtrArray *batch,
+              GError **error)
 {
     g_autofree SlStoreEvent *rows = g_new(SlStoreEvent, batch->len);
 
@@ -306,14 +307,16 @@ event_set_time(Event *event, int64_t time_ns)
 }
 
 void
-sl_events_emit(SlEvents *events, const char *type, const char *action, const char *actor_id, json_t *attributes)
+sl_events_emit(SlEvents *events, const char *type, const char *action, const char *actor_id,
+               json_t *attributes)
 {
     Event *event = g_new0(Event, 1);
     bool needs_flusher;
 
     event->refs = 1;
     event->thread = pthread_self();
-    event->document = event_document(type, action, actor_id ? actor_id : "", attributes ? attributes : json_object());
+    event->document =
+        event_document(type, action, actor_id ? actor_id : "", attributes ? attributes : json_object());
     event->noted_ms = sl_clock_monotonic_ms();
 
     pthread_mutex_lock(&events->lock);
@@ -427,7 +430,8 @@ sl_event_reader_replay(SlEventReader *reader, int64_t since_ns, int64_t until_ns
     g_autoptr(GString) block = g_string_new(NULL);
     Replay replay = { .reader = reader, .block = block };
 
-    if (!sl_store_each_event(reader->events->store, since_ns, MIN(until_ns, reader->replay_until_ns), replay_event, &replay, error))
+    if (!sl_store_each_event(reader->events->store, since_ns, MIN(until_ns, reader->replay_until_ns),
+                             replay_event, &replay, error))
         return false;
     replay_put(&replay);
     return true;

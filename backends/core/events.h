@@ -20,7 +20,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlEvents, sl_events_free)
  * Notes an event: type "container", action "start", the actor's id and attributes (taken; strings, may be NULL). It is stored with the next
  * sl_events_commit of anybody, or by itself within 100 ms, and told to readers after that. Any thread.
  */
-void sl_events_emit(SlEvents *events, const char *type, const char *action, const char *actor_id, json_t *attributes);
+void sl_events_emit(SlEvents *events, const char *type, const char *action, const char *actor_id,
+                    json_t *attributes);
 
 /* Commits changes and all noted events in one transaction, then tells the readers. The way every state change is stored: an event that was emitted by the caller before is
  * never seen before the change is durable, nor lost when it is. */

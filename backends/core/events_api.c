@@ -77,7 +77,8 @@ stream_arm(void *data)
     if (stream->is_over)
         stream_unref(stream);
     else
-        stream->timer = sl_timer_new(stream->loop, MAX(1, delay_ms), stream_until, stream); /* takes the reference along */
+        stream->timer = sl_timer_new(stream->loop, MAX(1, delay_ms), stream_until,
+                                     stream); /* takes the reference along */
 }
 
 static bool
@@ -89,12 +90,14 @@ times_parse(SlCall *call, int64_t now_ns, int64_t *ret_since_ns, int64_t *ret_un
         !dk_time_parse(until, "until", now_ns, ret_until_ns, error))
         return false;
     if (*ret_since_ns && *ret_until_ns && *ret_until_ns < *ret_since_ns)
-        return sl_fail(error, SL_ERROR_INVALID, "`since` time (%s) cannot be after `until` time (%s)", since, until);
+        return sl_fail(error, SL_ERROR_INVALID, "`since` time (%s) cannot be after `until` time (%s)", since,
+                       until);
     return true;
 }
 
 static Stream *
-stream_new(SlEvents *events, SlLoop *loop, DkFilters *filters /* taken */, int64_t until_ns, size_t limit_bytes)
+stream_new(SlEvents *events, SlLoop *loop, DkFilters *filters /* taken */, int64_t until_ns,
+           size_t limit_bytes)
 {
     Stream *stream = g_new0(Stream, 1);
 
@@ -109,7 +112,8 @@ stream_new(SlEvents *events, SlLoop *loop, DkFilters *filters /* taken */, int64
 bool
 sl_events_serve(SlEvents *events, SlCall *call, GError **error)
 {
-    g_autoptr(DkFilters) filters = dk_filters_parse(sl_call_query(call, "filters"), sl_event_filter_keys, error);
+    g_autoptr(DkFilters) filters =
+        dk_filters_parse(sl_call_query(call, "filters"), sl_event_filter_keys, error);
     g_autoptr(Stream) stream = NULL;
     g_autoptr(SlFeed) feed = NULL;
     g_autoptr(GError) local = NULL;
@@ -119,7 +123,8 @@ sl_events_serve(SlEvents *events, SlCall *call, GError **error)
     if (!filters || !times_parse(call, now_ns, &since_ns, &until_ns, error))
         return false;
     is_replay = since_ns || until_ns;
-    if (is_replay && !sl_events_commit(events, NULL, 0, error)) /* what was noted before the request is in its answer */
+    if (is_replay &&
+        !sl_events_commit(events, NULL, 0, error)) /* what was noted before the request is in its answer */
         return false;
 
     stream = stream_new(events, sl_call_core(call)->loop, g_steal_pointer(&filters), until_ns,
@@ -132,7 +137,8 @@ sl_events_serve(SlEvents *events, SlCall *call, GError **error)
     }
     sl_queue_set_feed(stream->queue, feed);
 
-    if (is_replay && !sl_event_reader_replay(stream->reader, since_ns, until_ns ? until_ns : INT64_MAX, &local)) {
+    if (is_replay &&
+        !sl_event_reader_replay(stream->reader, since_ns, until_ns ? until_ns : INT64_MAX, &local)) {
         sl_error("replaying events failed error=\"%s\"", local->message);
         sl_feed_end(feed); /* the head is out: all that is left is to end */
         return true;

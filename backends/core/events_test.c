@@ -135,7 +135,8 @@ client_finish(Client *client)
 static void
 emit(Fixture *f, const char *action)
 {
-    sl_events_emit(f->events, "container", action, "c0ffee", json_pack("{s:s, s:s}", "name", "web", "image", "alpine:3"));
+    sl_events_emit(f->events, "container", action, "c0ffee",
+                   json_pack("{s:s, s:s}", "name", "web", "image", "alpine:3"));
 }
 
 static void
@@ -185,14 +186,16 @@ test_docker_form(Fixture *f, gconstpointer data)
     time_ns = json_integer_value(json_object_get(event, "timeNano"));
     g_assert_cmpint(ABS(sl_clock_now_ns() - time_ns), <, PATIENCE_MS * INT64_C(1000000));
     *strchr(got, '\n') = '\0';
-    expected = g_strdup_printf("{\"status\":\"start\",\"id\":\"c0ffee\",\"from\":\"alpine:3\",\"Type\":\"container\",\"Action\":"
-                               "\"start\",\"Actor\":{\"ID\":\"c0ffee\",\"Attributes\":{\"com.example.a\":\"b\",\"image\":"
-                               "\"alpine:3\",\"name\":\"web\"}},\"scope\":\"local\",\"time\":%" G_GINT64_FORMAT
-                               ",\"timeNano\":%" G_GINT64_FORMAT "}",
-                               (int64_t)time_ns / 1000000000, (int64_t)time_ns);
+    expected = g_strdup_printf(
+        "{\"status\":\"start\",\"id\":\"c0ffee\",\"from\":\"alpine:3\",\"Type\":\"container\",\"Action\":"
+        "\"start\",\"Actor\":{\"ID\":\"c0ffee\",\"Attributes\":{\"com.example.a\":\"b\",\"image\":"
+        "\"alpine:3\",\"name\":\"web\"}},\"scope\":\"local\",\"time\":%" G_GINT64_FORMAT
+        ",\"timeNano\":%" G_GINT64_FORMAT "}",
+        (int64_t)time_ns / 1000000000, (int64_t)time_ns);
     g_assert_cmpstr(got, ==, expected);
-    g_assert_true(g_str_has_prefix(got + strlen(got) + 1, "{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":"
-                                                          "\"beef\",\"Attributes\":{}},\"scope\":\"local\",\"time\":"));
+    g_assert_true(g_str_has_prefix(got + strlen(got) + 1,
+                                   "{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":"
+                                   "\"beef\",\"Attributes\":{}},\"scope\":\"local\",\"time\":"));
 }
 
 static void
@@ -370,9 +373,10 @@ test_filters(void)
         { "{\"network\":[\"bridge\"]}", false },
         { "{\"type\":[\"container\"],\"label\":[\"a=b\"],\"event\":[\"exec_create\"]}", true },
     };
-    g_autoptr(json_t) event = json_pack("{s:s, s:s, s:{s:s, s:{s:s, s:s, s:s}}, s:s}", "Type", "container", "Action",
-                                        "exec_create: sh -c ls", "Actor", "ID", "c0ffee", "Attributes", "name", "web", "image",
-                                        "localhost:5000/alpine:3", "a", "b", "scope", "local");
+    g_autoptr(json_t) event =
+        json_pack("{s:s, s:s, s:{s:s, s:{s:s, s:s, s:s}}, s:s}", "Type", "container", "Action",
+                  "exec_create: sh -c ls", "Actor", "ID", "c0ffee", "Attributes", "name", "web", "image",
+                  "localhost:5000/alpine:3", "a", "b", "scope", "local");
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(DkFilters) filters = filters_of(cases[i].filters);

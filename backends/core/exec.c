@@ -319,7 +319,8 @@ adopt_one(SlContainer *container, SlLink *link, const json_t *json)
     if (!id)
         return;
     exec = exec_new(container, id);
-    if (!sl_json_read(json_object_get(json, "config"), dk_exec_create_fields, &exec->config, "the agent's exec", &error))
+    if (!sl_json_read(json_object_get(json, "config"), dk_exec_create_fields, &exec->config,
+                      "the agent's exec", &error))
         sl_warn("an exec's configuration was lost exec=%s error=%s", id, error->message);
     exec->is_started = true;
     exec->is_running = json_is_true(json_object_get(json, "is_running"));
@@ -339,7 +340,7 @@ sl_execs_adopt(SlContainer *container, SlLink *link, const json_t *execs)
     const json_t *json;
     size_t i;
 
-    json_array_foreach (execs, i, json) {
+    json_array_foreach(execs, i, json) {
         uint32_t channel = (uint32_t)json_integer_value(json_object_get(json, "channel"));
 
         while (sl_link_next_channel(link) < channel)
@@ -390,12 +391,13 @@ sl_exec_inspect(SlExec *exec)
     g_autoptr(json_t) arguments = sl_json_strings(config->cmd[0] ? config->cmd + 1 : NULL);
     SL_LOCK_GUARD(&exec->lock);
 
-    return json_pack("{s:s, s:b, s:o, s:{s:b, s:s, s:O, s:b, s:s}, s:b, s:b, s:b, s:b, s:s, s:s, s:i}", "ID", exec->id,
-                     "Running", exec->is_running, "ExitCode",
+    return json_pack("{s:s, s:b, s:o, s:{s:b, s:s, s:O, s:b, s:s}, s:b, s:b, s:b, s:b, s:s, s:s, s:i}", "ID",
+                     exec->id, "Running", exec->is_running, "ExitCode",
                      exec->is_started && !exec->is_running ? json_integer(exec->exit_code) : json_null(),
-                     "ProcessConfig", "tty", config->tty, "entrypoint", config->cmd[0] ? config->cmd[0] : "", "arguments",
-                     arguments, "privileged", config->privileged, "user", config->user ? config->user : "", "OpenStdin",
-                     config->attach_stdin, "OpenStderr", config->attach_stderr, "OpenStdout", config->attach_stdout,
-                     "CanRemove", false, "ContainerID", exec->container->id, "DetachKeys",
+                     "ProcessConfig", "tty", config->tty, "entrypoint", config->cmd[0] ? config->cmd[0] : "",
+                     "arguments", arguments, "privileged", config->privileged, "user",
+                     config->user ? config->user : "", "OpenStdin", config->attach_stdin, "OpenStderr",
+                     config->attach_stderr, "OpenStdout", config->attach_stdout, "CanRemove", false,
+                     "ContainerID", exec->container->id, "DetachKeys",
                      config->detach_keys ? config->detach_keys : "", "Pid", exec->pid);
 }

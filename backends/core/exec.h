@@ -35,4 +35,3 @@ void sl_exec_detach(SlExec *exec);
 /* Its output and input become the call's stream. */
 bool sl_exec_serve(SlExec *exec, SlCall *call, const char *content_type, GError **error);
 json_t *sl_exec_inspect(SlExec *exec);
-

@@ -37,8 +37,9 @@ exec_create(SlCall *call, GError **error)
 static bool
 reply_start_error(SlCall *call, const char *content_type, const GError *reason, bool has_tty, GError **error)
 {
-    g_autofree char *text = g_strdup_printf("OCI runtime exec failed: exec failed: unable to start container process: %s: unknown\r\n",
-                                            reason->message);
+    g_autofree char *text = g_strdup_printf(
+        "OCI runtime exec failed: exec failed: unable to start container process: %s: unknown\r\n",
+        reason->message);
     g_autoptr(GByteArray) frame = g_byte_array_new();
     g_autoptr(SlStream) stream = sl_call_hijack(call, content_type, error);
     uint8_t header[SL_STDCOPY_HEADER];
@@ -88,18 +89,20 @@ exec_resize(SlCall *call, GError **error)
     json_t *message;
     bool is_running;
 
-    if (!exec || !sl_call_query_int(call, "h", -1, &rows, error) || !sl_call_query_int(call, "w", -1, &cols, error))
+    if (!exec || !sl_call_query_int(call, "h", -1, &rows, error) ||
+        !sl_call_query_int(call, "w", -1, &cols, error))
         return false;
     if (rows < 0 || cols < 0 || rows > UINT16_MAX || cols > UINT16_MAX)
-        return sl_fail(error, SL_ERROR_INVALID, "invalid terminal size: h and w must be numbers from 0 to 65535");
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "invalid terminal size: h and w must be numbers from 0 to 65535");
     pthread_mutex_lock(&exec->lock);
     is_running = exec->is_running;
     pthread_mutex_unlock(&exec->lock);
     if (!is_running)
         return sl_fail(error, SL_ERROR_CONFLICT, "exec %s is not running", exec->id);
     link = sl_container_dup_link(exec->container, error);
-    message = json_pack("{s:s, s:I, s:I, s:I}", "type", "resize", "channel", (json_int_t)exec->channel_number, "rows",
-                        (json_int_t)rows, "cols", (json_int_t)cols);
+    message = json_pack("{s:s, s:I, s:I, s:I}", "type", "resize", "channel", (json_int_t)exec->channel_number,
+                        "rows", (json_int_t)rows, "cols", (json_int_t)cols);
     if (!link) {
         json_decref(message);
         return false;

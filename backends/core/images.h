@@ -27,7 +27,7 @@ typedef enum SlBuiltinImages { SL_BUILTIN_AUTO, SL_BUILTIN_ALWAYS, SL_BUILTIN_OF
 #define SL_BASE_IMAGE_REFERENCE "sockerless/base:latest"
 
 typedef struct SlImagesConfig {
-    SlStore *store;            /* borrowed, as all here; they must outlive the SlImages */
+    SlStore *store; /* borrowed, as all here; they must outlive the SlImages */
     SlContent *content;
     SlRegistry *registry;
     const char *rootfs_folder; /* NULL: images are not unpacked on this machine */

@@ -234,7 +234,7 @@ typedef struct Removal {
     const char *asked; /* as the user wrote it */
     bool is_forced;
     json_t *lines;
-    char *user;        /* a container that uses the image, or NULL */
+    char *user; /* a container that uses the image, or NULL */
     bool is_running;
 } Removal;
 
@@ -509,7 +509,7 @@ removal_events(const Removal *removal)
     size_t index;
     json_t *line;
 
-    json_array_foreach (removal->lines, index, line) {
+    json_array_foreach(removal->lines, index, line) {
         bool is_untag = json_object_get(line, "Untagged") != NULL;
 
         images_emit(removal->images, is_untag ? "untag" : "delete", removal->record->id, removal->record->id,

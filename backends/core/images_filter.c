@@ -247,7 +247,7 @@ prune_one(SlImages *images, const SlImageRecord *record, json_t *deleted)
 
         if (!sl_images_remove(images, n ? names[i] : record->id, false, &lines, NULL))
             return is_gone;
-        json_array_foreach (lines, index, line)
+        json_array_foreach(lines, index, line)
             is_gone |= json_object_get(line, "Deleted") != NULL;
         json_array_extend(deleted, lines);
     }

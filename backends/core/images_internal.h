@@ -7,7 +7,7 @@
 
 /* An image in the index. Everything but tags is fixed or changed under SlImages.lock. */
 typedef struct ImageEntry {
-    SlImage *image;          /* never changes */
+    SlImage *image; /* never changes */
     char *parent;
     GPtrArray *repo_digests; /* "alpine@sha256:…" */
     int64_t size;
@@ -23,7 +23,7 @@ struct SlImages {
     /* Writers, one at a time, over their commits; taken before lock. Readers never wait for it, so the rule
      * against I/O under a lock is bent here alone. */
     pthread_mutex_t changing;
-    unsigned n_pulls;      /* under changing: while one runs, no blob is removed, since it may count on it */
+    unsigned n_pulls;    /* under changing: while one runs, no blob is removed, since it may count on it */
     GHashTable *garbage; /* under changing: digests that the last pull's end removes when nobody needs them */
 
     pthread_mutex_t lock;

@@ -39,11 +39,11 @@ text_of(const json_t *json, const char *key)
 static json_t *
 config_json(const json_t *config)
 {
-    json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:n, s:n, s:s, s:n, s:s, s:n, s:n, s:n}",
-        "Hostname", "", "Domainname", "", "User", "",
-        "AttachStdin", 0, "AttachStdout", 0, "AttachStderr", 0, "Tty", 0, "OpenStdin", 0, "StdinOnce", 0,
-        "Env", "Cmd", "Image", "", "Volumes", "WorkingDir", "", "Entrypoint", "OnBuild", "Labels");
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:n, s:n, s:s, s:n, s:s, s:n, s:n, s:n}",
+                  "Hostname", "", "Domainname", "", "User", "", "AttachStdin", 0, "AttachStdout", 0,
+                  "AttachStderr", 0, "Tty", 0, "OpenStdin", 0, "StdinOnce", 0, "Env", "Cmd", "Image", "",
+                  "Volumes", "WorkingDir", "", "Entrypoint", "OnBuild", "Labels");
 
     if (config)
         json_object_update(json, shared(config));
@@ -66,17 +66,15 @@ sl_image_inspect_json(const SlImageRecord *record, int version)
     const json_t *container_config = json_object_get(record->config, "container_config");
     json_t *json = json_pack(
         "{s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:s, s:s, s:I, s:{s:s, s:n}, s:o, s:{s:s}}",
-        "Id", record->id, "RepoTags", strings_json(record->repo_tags),
-        "RepoDigests", strings_json(record->repo_digests),
-        "Parent", record->parent, "Comment", text_of(record->config, "comment"), "Created", created,
-        "Container", text_of(record->config, "container"),
-        "ContainerConfig", config_json(json_is_object(container_config) ? container_config : NULL),
-        "DockerVersion", text_of(record->config, "docker_version"),
-        "Author", text_of(record->config, "author"),
-        "Config", config_json(sl_image_record_config(record)),
-        "Architecture", record->architecture, "Os", record->os, "Size", (json_int_t)record->size,
-        "GraphDriver", "Name", "sockerless", "Data",
-        "RootFS", rootfs_json(record->config), "Metadata", "LastTagTime", tagged);
+        "Id", record->id, "RepoTags", strings_json(record->repo_tags), "RepoDigests",
+        strings_json(record->repo_digests), "Parent", record->parent, "Comment",
+        text_of(record->config, "comment"), "Created", created, "Container",
+        text_of(record->config, "container"), "ContainerConfig",
+        config_json(json_is_object(container_config) ? container_config : NULL), "DockerVersion",
+        text_of(record->config, "docker_version"), "Author", text_of(record->config, "author"), "Config",
+        config_json(sl_image_record_config(record)), "Architecture", record->architecture, "Os", record->os,
+        "Size", (json_int_t)record->size, "GraphDriver", "Name", "sockerless", "Data", "RootFS",
+        rootfs_json(record->config), "Metadata", "LastTagTime", tagged);
 
     if (*record->variant)
         json_object_set_new(json, "Variant", json_string(record->variant));
@@ -110,11 +108,10 @@ sl_image_summary_json(const SlImageRecord *record, int version)
 
     if (version && version < VERSION_NO_NONE_TAGS)
         none_names(tags, digests);
-    json = json_pack(
-        "{s:i, s:I, s:s, s:O?, s:s, s:o, s:o, s:i, s:I}",
-        "Containers", -1, "Created", (json_int_t)(record->created_ns / NS_PER_S), "Id", record->id,
-        "Labels", labels, "ParentId", record->parent, "RepoDigests", digests, "RepoTags", tags,
-        "SharedSize", -1, "Size", (json_int_t)record->size);
+    json = json_pack("{s:i, s:I, s:s, s:O?, s:s, s:o, s:o, s:i, s:I}", "Containers", -1, "Created",
+                     (json_int_t)(record->created_ns / NS_PER_S), "Id", record->id, "Labels", labels,
+                     "ParentId", record->parent, "RepoDigests", digests, "RepoTags", tags, "SharedSize", -1,
+                     "Size", (json_int_t)record->size);
     if (version && version < VERSION_NO_VIRTUAL_SIZE)
         json_object_set_new(json, "VirtualSize", json_integer(record->size));
     return json;
@@ -138,19 +135,19 @@ sl_image_history_json(const SlImageRecord *record, const GPtrArray *layers)
     json_t *item;
     guint n_used = 0;
 
-    json_array_foreach (history, index, item) {
+    json_array_foreach(history, index, item) {
         bool is_last = index + 1 == json_array_size(history);
         bool is_empty = json_is_true(json_object_get(item, "empty_layer"));
         int64_t size = 0;
 
         if (!is_empty && n_used < layers->len)
             size = ((const SlImageLayer *)layers->pdata[n_used++])->size;
-        json_array_insert_new(lines, 0, json_pack(
-            "{s:s, s:I, s:s, s:o?, s:I, s:s}",
-            "Id", is_last ? record->id : "<missing>", "Created", created_of(item),
-            "CreatedBy", text_of(item, "created_by"),
-            "Tags", is_last && *record->repo_tags ? strings_json(record->repo_tags) : NULL,
-            "Size", (json_int_t)size, "Comment", text_of(item, "comment")));
+        json_array_insert_new(
+            lines, 0,
+            json_pack("{s:s, s:I, s:s, s:o?, s:I, s:s}", "Id", is_last ? record->id : "<missing>", "Created",
+                      created_of(item), "CreatedBy", text_of(item, "created_by"), "Tags",
+                      is_last && *record->repo_tags ? strings_json(record->repo_tags) : NULL, "Size",
+                      (json_int_t)size, "Comment", text_of(item, "comment")));
     }
     return lines;
 }

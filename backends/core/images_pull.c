@@ -28,8 +28,7 @@ pull_clear(Pull *pull)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Pull, pull_clear)
 
-static void G_GNUC_PRINTF(2, 3)
-say(const Pull *pull, const char *format, ...)
+static void G_GNUC_PRINTF(2, 3) say(const Pull *pull, const char *format, ...)
 {
     g_autofree char *status = NULL;
     va_list args;

@@ -24,7 +24,7 @@ typedef struct Fixture {
     SlRegistry *registry;
     SlImages *images;
     SlBuiltinImages builtin;
-    const char *user;       /* the container that uses user_image, or NULL */
+    const char *user; /* the container that uses user_image, or NULL */
     const char *user_image;
     bool is_running;
     GString *events;

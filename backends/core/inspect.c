@@ -22,7 +22,8 @@ sl_container_networks(SlContainer *container)
 {
     static const DkEndpointSettings none = { 0 };
 
-    return json_pack("{s:o}", sl_container_network_name(container), sl_json_write(dk_endpoint_settings_fields, &none));
+    return json_pack("{s:o}", sl_container_network_name(container),
+                     sl_json_write(dk_endpoint_settings_fields, &none));
 }
 
 static int64_t
@@ -40,7 +41,8 @@ tree_bytes(int folder_fd)
             fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         if (S_ISDIR(status.st_mode))
-            bytes += tree_bytes(openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+            bytes += tree_bytes(
+                openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
         else
             bytes += status.st_size;
     }
@@ -73,20 +75,21 @@ state_json(SlContainer *container, const SlState *state, const char *message)
     g_autofree char *finished = sl_clock_format(state->phase == SL_PHASE_RUNNING ? 0 : state->finished_ns);
     bool is_running = state->phase == SL_PHASE_RUNNING;
 
-    return json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status", sl_phase_status(state), "Running",
-                     is_running, "Paused", false, "Restarting", false, "OOMKilled", false, "Dead", false, "Pid",
-                     state->pid, "ExitCode", state->exit_code, "Error", message ? message : "", "StartedAt", started,
-                     "FinishedAt", finished);
+    return json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status",
+                     sl_phase_status(state), "Running", is_running, "Paused", false, "Restarting", false,
+                     "OOMKilled", false, "Dead", false, "Pid", state->pid, "ExitCode", state->exit_code,
+                     "Error", message ? message : "", "StartedAt", started, "FinishedAt", finished);
 }
 
 static json_t *
 network_settings(SlContainer *container)
 {
-    return json_pack("{s:s, s:s, s:{}, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}", "Bridge", "",
-                     "SandboxID", "", "Ports", "HairpinMode", false, "LinkLocalIPv6Address", "", "LinkLocalIPv6PrefixLen",
-                     0, "SecondaryIPAddresses", "SecondaryIPv6Addresses", "EndpointID", "", "Gateway", "",
-                     "GlobalIPv6Address", "", "GlobalIPv6PrefixLen", 0, "IPAddress", "", "IPPrefixLen", 0, "IPv6Gateway",
-                     "", "MacAddress", "", "Networks", sl_container_networks(container));
+    return json_pack("{s:s, s:s, s:{}, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}",
+                     "Bridge", "", "SandboxID", "", "Ports", "HairpinMode", false, "LinkLocalIPv6Address", "",
+                     "LinkLocalIPv6PrefixLen", 0, "SecondaryIPAddresses", "SecondaryIPv6Addresses",
+                     "EndpointID", "", "Gateway", "", "GlobalIPv6Address", "", "GlobalIPv6PrefixLen", 0,
+                     "IPAddress", "", "IPPrefixLen", 0, "IPv6Gateway", "", "MacAddress", "", "Networks",
+                     sl_container_networks(container));
 }
 
 static json_t *
@@ -144,7 +147,8 @@ sl_container_inspect(SlContainer *container, bool with_size)
     json_object_set_new(inspect, "AppArmorProfile", json_string(""));
     json_object_set_new(inspect, "ExecIDs", exec_ids(container));
     json_object_set_new(inspect, "HostConfig", sl_json_write(dk_host_config_fields, &config->host_config));
-    json_object_set_new(inspect, "GraphDriver", json_pack("{s:n, s:s}", "Data", "Name", container->core->driver->ops.name));
+    json_object_set_new(inspect, "GraphDriver",
+                        json_pack("{s:n, s:s}", "Data", "Name", container->core->driver->ops.name));
     if (with_size) {
         json_object_set_new(inspect, "SizeRw", json_integer(sl_container_written_bytes(container)));
         json_object_set_new(inspect, "SizeRootFs", json_integer(sl_container_root_bytes(container)));

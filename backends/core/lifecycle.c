@@ -36,7 +36,8 @@ step_started(SlState *state, const SlEvent *event)
 static SlActions
 step_start_failed(SlState *state, const SlEvent *event)
 {
-    SlActions actions = { .flags = SL_ACTION_COMMIT | SL_ACTION_END_READERS | SL_ACTION_RELEASE | SL_ACTION_TELL_WAITERS };
+    SlActions actions = { .flags = SL_ACTION_COMMIT | SL_ACTION_END_READERS | SL_ACTION_RELEASE |
+                                   SL_ACTION_TELL_WAITERS };
 
     state->phase = state->started_ns ? SL_PHASE_EXITED : SL_PHASE_CREATED;
     state->exit_code = event->exit_code;
@@ -50,8 +51,8 @@ step_start_failed(SlState *state, const SlEvent *event)
 static SlActions
 step_exited(SlState *state, const SlEvent *event)
 {
-    SlActions actions = { .flags = SL_ACTION_COMMIT | SL_ACTION_DISARM_GRACE | SL_ACTION_END_READERS | SL_ACTION_RELEASE |
-                                   SL_ACTION_TELL_WAITERS };
+    SlActions actions = { .flags = SL_ACTION_COMMIT | SL_ACTION_DISARM_GRACE | SL_ACTION_END_READERS |
+                                   SL_ACTION_RELEASE | SL_ACTION_TELL_WAITERS };
 
     if (state->phase != SL_PHASE_RUNNING) /* told twice: by the link and by its loss */
         return (SlActions){ 0 };
@@ -89,7 +90,8 @@ step_remove(SlState *state, const SlEvent *event)
     case SL_PHASE_CREATED:
     case SL_PHASE_EXITED:
         state->phase = SL_PHASE_REMOVING;
-        return (SlActions){ .flags = SL_ACTION_COMMIT | SL_ACTION_END_READERS | SL_ACTION_RELEASE | SL_ACTION_DELETE };
+        return (SlActions){ .flags = SL_ACTION_COMMIT | SL_ACTION_END_READERS | SL_ACTION_RELEASE |
+                                     SL_ACTION_DELETE };
     case SL_PHASE_STARTING:
     case SL_PHASE_RUNNING:
         if (!event->is_forced)

@@ -60,10 +60,10 @@ typedef enum SlActionFlags {
     SL_ACTION_SIGNAL = 1 << 6,             /* signal, to the first process */
     SL_ACTION_ARM_GRACE = 1 << 7,
     SL_ACTION_DISARM_GRACE = 1 << 8,
-    SL_ACTION_END_READERS = 1 << 9,        /* end of file to attach and logs of this run */
-    SL_ACTION_RELEASE = 1 << 10,           /* agent and workload are let go */
+    SL_ACTION_END_READERS = 1 << 9, /* end of file to attach and logs of this run */
+    SL_ACTION_RELEASE = 1 << 10,    /* agent and workload are let go */
     SL_ACTION_TELL_WAITERS = 1 << 11,
-    SL_ACTION_DELETE = 1 << 12,            /* files, name, index; then GONE is told to waiters */
+    SL_ACTION_DELETE = 1 << 12, /* files, name, index; then GONE is told to waiters */
 } SlActionFlags;
 
 typedef struct SlActions {

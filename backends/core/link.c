@@ -179,7 +179,8 @@ handle_text(SlLink *link, const uint8_t *data, size_t n)
     else if (strcmp(type, "hello") == 0)
         link->ops->hello(link->user, message);
     else if (strcmp(type, "exited") == 0)
-        link->ops->exited(link->user, (uint32_t)json_integer_value(json_object_get(message, "channel")), message);
+        link->ops->exited(link->user, (uint32_t)json_integer_value(json_object_get(message, "channel")),
+                          message);
 }
 
 static void
@@ -278,7 +279,8 @@ loop_read(SlLink *link)
         return errno == EAGAIN || errno == EINTR;
     if (got == 0)
         return false;
-    if ((link->head && !take_head(link, &data, &n, &error)) || (n > 0 && !sl_ws_receive(link->ws, data, n, &error))) {
+    if ((link->head && !take_head(link, &data, &n, &error)) ||
+        (n > 0 && !sl_ws_receive(link->ws, data, n, &error))) {
         sl_warn("agent link broken error=%s", error->message);
         return false;
     }
@@ -323,7 +325,8 @@ flush(void *data)
             sl_link_send_frame(link, SL_AGENT_SEEN, 0, 0, NULL, 0);
         }
         if (is_shutdown_wanted)
-            sl_ws_send(link->ws, false, NULL, 0, "{\"type\":\"shutdown\"}", strlen("{\"type\":\"shutdown\"}"));
+            sl_ws_send(link->ws, false, NULL, 0, "{\"type\":\"shutdown\"}",
+                       strlen("{\"type\":\"shutdown\"}"));
         if (!loop_write(link) || is_close_wanted)
             loop_close(link);
     }
@@ -361,7 +364,8 @@ sl_link_new(SlLoop *loop, int fd, const char *token, const SlLinkOps *ops, void 
     link->unsent_head = g_string_new(NULL);
     link->buffer = g_malloc(READ_BYTES);
     g_string_printf(link->unsent_head,
-                    "GET " SL_AGENT_PATH " HTTP/1.1\r\nHost: agent\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    "GET " SL_AGENT_PATH
+                    " HTTP/1.1\r\nHost: agent\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nAuthorization: Bearer %s\r\n\r\n",
                     key, token);
     return link;
@@ -403,7 +407,8 @@ wait_answer(SlLink *link, Request *request, SlCancel *cancel, int timeout_ms, GE
 
     while (!request->is_done && !request->is_broken) {
         int64_t slice_ns = sl_clock_monotonic_ns() + SLICE_MS * INT64_C(1000000);
-        struct timespec until = { .tv_sec = slice_ns / INT64_C(1000000000), .tv_nsec = slice_ns % INT64_C(1000000000) };
+        struct timespec until = { .tv_sec = slice_ns / INT64_C(1000000000),
+                                  .tv_nsec = slice_ns % INT64_C(1000000000) };
 
         pthread_cond_timedwait(&request->done, &link->lock, &until);
         if (request->is_done || request->is_broken)
@@ -476,7 +481,8 @@ sl_link_request(SlLink *link, json_t *message, SlCancel *cancel, int timeout_ms,
 }
 
 void
-sl_link_send_frame(SlLink *link, SlAgentFrameType type, uint32_t channel, uint64_t offset, const void *data, size_t n)
+sl_link_send_frame(SlLink *link, SlAgentFrameType type, uint32_t channel, uint64_t offset, const void *data,
+                   size_t n)
 {
     uint8_t header[SL_AGENT_FRAME_HEADER];
 

@@ -38,7 +38,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlLink, sl_link_unref)
 bool sl_link_request(SlLink *link, json_t *message, SlCancel *cancel, int timeout_ms, json_t **ret_answer,
                      int *ret_exit_code, GError **error);
 /* The loop's thread only. */
-void sl_link_send_frame(SlLink *link, SlAgentFrameType type, uint32_t channel, uint64_t offset, const void *data, size_t n);
+void sl_link_send_frame(SlLink *link, SlAgentFrameType type, uint32_t channel, uint64_t offset,
+                        const void *data, size_t n);
 /* The last GROWN was handled. Any thread; nothing happens when none is owed. */
 void sl_link_seen(SlLink *link);
 /* Tells the agent to end (is_shutdown), then closes. Any thread; closed() follows. */

@@ -274,7 +274,8 @@ ask_driver(SlContainer *container, const SlLaunchSpec *spec)
     handle = g_strdup(container->handle);
     pthread_mutex_unlock(&container->lock);
     if (!driver->ops.poll(driver, NULL, spec, handle, &status, &error))
-        sl_warn("asking the driver for a lost workload failed container=%s error=%s", container->id, error->message);
+        sl_warn("asking the driver for a lost workload failed container=%s error=%s", container->id,
+                error->message);
 
     if (status.has_exit) {
         event.exit_code = status.exit_code;

@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const known_filters[] = { "ancestor", "before",  "exited", "expose",  "health", "id",     "is-task", "isolation",
-                                             "label",    "name",    "network", "publish", "since",  "status", "volume",  NULL };
+static const char *const known_filters[] = { "ancestor", "before", "exited",  "expose",
+                                             "health",   "id",     "is-task", "isolation",
+                                             "label",    "name",   "network", "publish",
+                                             "since",    "status", "volume",  NULL };
 
 char *
 sl_state_status_text(const SlState *state, int64_t now_ns)
@@ -70,9 +72,9 @@ render(SlContainer *container)
     g_autofree char *command = command_text(config);
     g_autoptr(json_t) head = json_pack(
         "{s:s, s:[o], s:s, s:s, s:s, s:I, s:[], s:O*, s:s}", "Id", container->id, "Names",
-        json_sprintf("/%s", container->name), "Image", container->image_name, "ImageID", container->image_id, "Command",
-        command, "Created", (json_int_t)(container->created_ns / 1000000000), "Ports", "Labels", config->labels, "State",
-        sl_phase_status(&container->state));
+        json_sprintf("/%s", container->name), "Image", container->image_name, "ImageID", container->image_id,
+        "Command", command, "Created", (json_int_t)(container->created_ns / 1000000000), "Ports", "Labels",
+        config->labels, "State", sl_phase_status(&container->state));
     g_autoptr(json_t) tail =
         json_pack("{s:{s:s}, s:{s:o}, s:[]}", "HostConfig", "NetworkMode", config->host_config.network_mode,
                   "NetworkSettings", "Networks", sl_container_networks(container), "Mounts");
@@ -143,7 +145,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Selection, selection_clear)
 static bool
 check_values(const DkFilters *filters, GError **error)
 {
-    static const char *const statuses[] = { "created", "running", "paused", "restarting", "removing", "exited", "dead", NULL };
+    static const char *const statuses[] = { "created",  "running", "paused", "restarting",
+                                            "removing", "exited",  "dead",   NULL };
     const char *const *value = dk_filters_get(filters, "status");
 
     for (; value && *value; value++)
@@ -202,7 +205,8 @@ selection_read(SlCall *call, Selection *selection, GError **error)
         !created_of(core, selection->filters, "since", &selection->since_ns, error))
         return false;
     selection->all = sl_call_query_bool(call, "all", false) || selection->limit > 0 ||
-                     dk_filters_get(selection->filters, "status") || dk_filters_get(selection->filters, "exited");
+                     dk_filters_get(selection->filters, "status") ||
+                     dk_filters_get(selection->filters, "exited");
     find_ancestors(core, selection);
     return true;
 }
@@ -238,14 +242,17 @@ is_selected(SlContainer *container, const Selection *selection)
     name = g_strconcat("/", container->name, NULL); /* by the list's lock: renames hold it */
     exit_code = g_strdup_printf("%d", state.exit_code);
     return dk_filters_match_prefix(filters, "id", container->id) &&
-           (dk_filters_match_regex(filters, "name", name) || dk_filters_match_regex(filters, "name", name + 1)) &&
+           (dk_filters_match_regex(filters, "name", name) ||
+            dk_filters_match_regex(filters, "name", name + 1)) &&
            dk_filters_match_exact(filters, "status", sl_phase_status(&state)) &&
            (!dk_filters_get(filters, "exited") ||
             (state.finished_ns && dk_filters_match_exact(filters, "exited", exit_code))) &&
-           dk_filters_match_labels(filters, "label", container->config.labels) && has_ancestor(container, selection) &&
+           dk_filters_match_labels(filters, "label", container->config.labels) &&
+           has_ancestor(container, selection) &&
            dk_filters_match_exact(filters, "network", sl_container_network_name(container)) &&
-           dk_filters_match_exact(filters, "health", "none") && dk_filters_match_exact(filters, "is-task", "false") &&
-           !dk_filters_get(filters, "volume") && !dk_filters_get(filters, "publish") && !dk_filters_get(filters, "expose");
+           dk_filters_match_exact(filters, "health", "none") &&
+           dk_filters_match_exact(filters, "is-task", "false") && !dk_filters_get(filters, "volume") &&
+           !dk_filters_get(filters, "publish") && !dk_filters_get(filters, "expose");
 }
 
 static GPtrArray *
@@ -254,7 +261,8 @@ select_newest_first(SlCore *core, const Selection *selection)
     GPtrArray *selected = g_ptr_array_new_with_free_func((GDestroyNotify)sl_container_unref);
     SL_LOCK_GUARD(&core->lock);
 
-    for (guint i = core->in_order->len; i-- > 0 && (selection->limit <= 0 || selected->len < selection->limit);)
+    for (guint i = core->in_order->len;
+         i-- > 0 && (selection->limit <= 0 || selected->len < selection->limit);)
         if (is_selected(core->in_order->pdata[i], selection))
             g_ptr_array_add(selected, sl_container_ref(core->in_order->pdata[i]));
     return selected;

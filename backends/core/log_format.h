@@ -5,21 +5,21 @@
 #include "net/stdcopy.h"
 
 enum {
-    SL_LOG_ENTRY_MAX = 16 * 1024,  /* a longer line is as many entries */
-    SL_LOG_BLOCK = 64 * 1024,      /* read and given out at once */
+    SL_LOG_ENTRY_MAX = 16 * 1024, /* a longer line is as many entries */
+    SL_LOG_BLOCK = 64 * 1024,     /* read and given out at once */
 };
 
 typedef struct SlLogFormat {
     SlLogQuery query; /* details_text is a copy */
     bool has_tty;
-    bool is_counting;  /* entries are counted, not put out */
-    bool is_past;      /* an entry was later than until: there is nothing more to show */
-    int64_t skip;      /* entries that are left out first */
+    bool is_counting;            /* entries are counted, not put out */
+    bool is_past;                /* an entry was later than until: there is nothing more to show */
+    int64_t skip;                /* entries that are left out first */
     uint64_t n_entries, n_lines; /* lines: entries that end with a line break */
     GByteArray *out;
-    GByteArray *open_lines[3];   /* by stream: without their line break so far */
-    int64_t open_ns[3];          /* when they grew last */
-    int64_t stamp_ns;            /* of stamp */
+    GByteArray *open_lines[3]; /* by stream: without their line break so far */
+    int64_t open_ns[3];        /* when they grew last */
+    int64_t stamp_ns;          /* of stamp */
     char stamp[32];
 } SlLogFormat;
 
@@ -30,6 +30,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SlLogFormat, sl_log_format_clear)
 void sl_log_format_reset(SlLogFormat *format);
 bool sl_log_format_wants(const SlLogFormat *format, SlStdStream stream);
 /* Adds what a stream wrote at time_ns. Returns how much was taken: less than n when out holds SL_LOG_BLOCK or when is_past. */
-size_t sl_log_format_add(SlLogFormat *format, SlStdStream stream, const uint8_t *data, size_t n, int64_t time_ns);
+size_t sl_log_format_add(SlLogFormat *format, SlStdStream stream, const uint8_t *data, size_t n,
+                         int64_t time_ns);
 /* The writer is gone: lines without a line break are entries too. */
 void sl_log_format_finish(SlLogFormat *format);

@@ -26,9 +26,10 @@ sl_log_index_get(SlLogIndex *index, uint64_t number, SlLogMark *ret_mark)
     const SlLogMark *mark;
 
     if (number < index->first || number - index->first >= index->n) {
-        ssize_t got = index->fd < 0 || number > INT64_MAX / sizeof *mark
-                          ? -1
-                          : pread(index->fd, index->marks, sizeof index->marks, (off_t)(number * sizeof *mark));
+        ssize_t got =
+            index->fd < 0 || number > INT64_MAX / sizeof *mark
+                ? -1
+                : pread(index->fd, index->marks, sizeof index->marks, (off_t)(number * sizeof *mark));
 
         index->first = number;
         index->n = got > 0 ? (unsigned)((size_t)got / sizeof *mark) : 0;
@@ -36,7 +37,8 @@ sl_log_index_get(SlLogIndex *index, uint64_t number, SlLogMark *ret_mark)
             return false;
     }
     mark = &index->marks[number - index->first];
-    *ret_mark = (SlLogMark){ .offset = GUINT64_FROM_LE(mark->offset), .time_ns = GUINT64_FROM_LE(mark->time_ns) };
+    *ret_mark =
+        (SlLogMark){ .offset = GUINT64_FROM_LE(mark->offset), .time_ns = GUINT64_FROM_LE(mark->time_ns) };
     return true;
 }
 

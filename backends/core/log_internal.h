@@ -22,7 +22,8 @@ typedef enum SlLogFollow {
 } SlLogFollow;
 
 /* Registers. ret_length: what can be read now; ret_is_running: a run goes on. */
-bool sl_log_seat_take(SlLogSeat *seat, SlLog *log, SlLogFollow follow, uint64_t *ret_length, bool *ret_is_running, GError **error);
+bool sl_log_seat_take(SlLogSeat *seat, SlLog *log, SlLogFollow follow, uint64_t *ret_length,
+                      bool *ret_is_running, GError **error);
 /* After the feed is there: kicks it. */
 void sl_log_seat_set_feed(SlLogSeat *seat, SlFeed *feed);
 /* Pulls again, after others on the loop had their turn. */

@@ -82,7 +82,8 @@ static bool
 damaged(SlLogLines *lines, const char *how)
 {
     if (!lines->is_damaged)
-        sl_warn("the log is damaged, its readers end offset=%" G_GUINT64_FORMAT " how=\"%s\"", lines->at, how);
+        sl_warn("the log is damaged, its readers end offset=%" G_GUINT64_FORMAT " how=\"%s\"", lines->at,
+                how);
     lines->is_damaged = true;
     return false;
 }

@@ -22,4 +22,5 @@ typedef enum SlLogStep {
     SL_LOG_STEP_END,   /* is_final and all shown, or past `until`, or the log is damaged (which is logged) */
 } SlLogStep;
 /* is_final: nothing is written behind limit any more, so a line without its line break is shown. */
-SlLogStep sl_log_lines_next(SlLogLines *lines, uint64_t limit, bool is_final, const void **ret_data, size_t *ret_n);
+SlLogStep sl_log_lines_next(SlLogLines *lines, uint64_t limit, bool is_final, const void **ret_data,
+                            size_t *ret_n);

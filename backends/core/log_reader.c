@@ -21,7 +21,7 @@ struct SlLog {
     uint64_t length;      /* readable, as far as is known */
     uint64_t run;         /* number of the run that goes on, or was last */
     bool is_running, is_closed;
-    int fd, index_fd;  /* open while there are seats */
+    int fd, index_fd; /* open while there are seats */
     GPtrArray *seats;
     void (*wanted)(void *user);
     void *wanted_user;
@@ -113,7 +113,8 @@ measure(const SlLog *log, int fd, int index_fd)
     sl_log_index_init(index, index_fd);
     if (log->has_tty || !sl_log_index_get(index, sl_log_index_count(index) - 1, &mark))
         return log->has_tty ? size : 0;
-    if (mark.offset > INT64_MAX || pread(fd, header, sizeof header, (off_t)mark.offset) != (ssize_t)sizeof header ||
+    if (mark.offset > INT64_MAX ||
+        pread(fd, header, sizeof header, (off_t)mark.offset) != (ssize_t)sizeof header ||
         !sl_stdcopy_get_header(header, &stream, &n))
         return MIN(mark.offset, size);
     end = mark.offset + sizeof header + n;
@@ -261,12 +262,14 @@ decide_end(SlLogSeat *seat, SlLogFollow follow)
     SlLog *log = seat->log;
 
     seat->run = log->is_running ? log->run : log->run + 1;
-    seat->has_end = log->is_closed || follow == SL_LOG_FOLLOW_NOT || (follow == SL_LOG_FOLLOW_RUNNING && !log->is_running);
+    seat->has_end = log->is_closed || follow == SL_LOG_FOLLOW_NOT ||
+                    (follow == SL_LOG_FOLLOW_RUNNING && !log->is_running);
     seat->end = log->is_closed ? 0 : log->length;
 }
 
 bool
-sl_log_seat_take(SlLogSeat *seat, SlLog *log, SlLogFollow follow, uint64_t *ret_length, bool *ret_is_running, GError **error)
+sl_log_seat_take(SlLogSeat *seat, SlLog *log, SlLogFollow follow, uint64_t *ret_length, bool *ret_is_running,
+                 GError **error)
 {
     sl_autofd int fd = -1;
     sl_autofd int index_fd = -1;

@@ -40,14 +40,16 @@ typedef struct SlLogQuery {
  * GET /containers/{id}/logs: lines. A line without its newline is not shown before the newline or the run's end (Docker's json-file; 16 KiB of one are). From a sealed log without options, file ranges as they stand.
  * Takes the call. content_type: by the caller.
  */
-bool sl_log_serve(SlLog *log, SlCall *call, const char *content_type, const SlLogQuery *query, GError **error);
+bool sl_log_serve(SlLog *log, SlCall *call, const char *content_type, const SlLogQuery *query,
+                  GError **error);
 
 /*
  * The output half of attach: bytes as they are from now on (from_start: from the beginning of the log, `logs=1`), until the end of the current run, or, when none is
  * running, of the next one. For use inside another feed's ops: pull as SlFeedOps.pull. Only the streams asked for.
  */
 typedef struct SlLogTap SlLogTap;
-SlLogTap *sl_log_tap_new(SlLog *log, bool stdout_, bool stderr_, bool from_start, bool stream, GError **error);
-void sl_log_tap_set_feed(SlLogTap *tap, SlFeed *feed); /* kicked when there is more */
+SlLogTap *sl_log_tap_new(SlLog *log, bool stdout_, bool stderr_, bool from_start, bool stream,
+                         GError **error);
+void sl_log_tap_set_feed(SlLogTap *tap, SlFeed *feed);     /* kicked when there is more */
 SlPull sl_log_tap_pull(SlLogTap *tap, SlPiece *ret_piece); /* loop thread */
 void sl_log_tap_free(SlLogTap *tap);

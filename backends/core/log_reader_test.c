@@ -15,7 +15,7 @@
 
 enum { PATIENCE_MS = 60 * 1000 };
 
-#define SECOND INT64_C(1000000000)
+#define SECOND  INT64_C(1000000000)
 #define MORNING (INT64_C(1704164645) * SECOND) /* 2024-01-02T03:04:05Z */
 
 /* A container's folder, with the test as its agent. */
@@ -48,7 +48,8 @@ serve_logs(SlCall *call, GError **error)
     query.follow = sl_call_query_bool(call, "follow", false);
     query.timestamps = sl_call_query_bool(call, "timestamps", false);
     query.details = sl_call_query_bool(call, "details", false);
-    return sl_call_query_int(call, "tail", -1, &query.tail, error) && sl_call_query_int(call, "since", 0, &query.since_ns, error) &&
+    return sl_call_query_int(call, "tail", -1, &query.tail, error) &&
+           sl_call_query_int(call, "since", 0, &query.since_ns, error) &&
            sl_call_query_int(call, "until", 0, &query.until_ns, error) &&
            sl_log_serve(current->log, call, "application/vnd.docker.raw-stream", &query, error);
 }
@@ -229,7 +230,8 @@ static void
 assert_logs(Fixture *f, const char *query, const char *expected)
 {
     g_autoptr(GByteArray) got = get_logs_bytes(f, query);
-    g_autofree char *text = f->has_tty ? g_strndup((const char *)got->data, got->len) : frames_text(got->data, got->len);
+    g_autofree char *text =
+        f->has_tty ? g_strndup((const char *)got->data, got->len) : frames_text(got->data, got->len);
 
     if (strcmp(text, expected) != 0)
         g_error("?%s gave\n%sinstead of\n%s", query, text, expected);
@@ -264,7 +266,8 @@ tap_open(Fixture *f, bool stdout_, bool stderr_, bool from_start, bool stream)
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
     tapped.fd = fds[0];
     tapped.tap = sl_log_tap_new(f->log, stdout_, stderr_, from_start, stream, NULL);
-    tapped.feed = sl_relay_feed(f->server.relay, sl_stream_new(fds[1]), SL_FRAMING_RAW, NULL, 0, &ops, tapped.tap);
+    tapped.feed =
+        sl_relay_feed(f->server.relay, sl_stream_new(fds[1]), SL_FRAMING_RAW, NULL, 0, &ops, tapped.tap);
     sl_log_tap_set_feed(tapped.tap, tapped.feed);
     return tapped;
 }
@@ -487,7 +490,8 @@ test_timestamps_and_details(Fixture *f, gconstpointer data)
                 "err: 2024-01-02T03:04:06.000000000Z err one\n"
                 "out: 2024-01-02T03:04:07.000000000Z three\n");
     assert_logs(f, "stdout=1&details=1&text=a%3Db&tail=1", "out: a=b three\n");
-    assert_logs(f, "stdout=1&details=1&timestamps=1&text=a%3Db&tail=1", "out: 2024-01-02T03:04:07.000000000Z a=b three\n");
+    assert_logs(f, "stdout=1&details=1&timestamps=1&text=a%3Db&tail=1",
+                "out: 2024-01-02T03:04:07.000000000Z a=b three\n");
 }
 
 static void
@@ -596,7 +600,8 @@ test_tty(Fixture *f, gconstpointer data)
     print(f, SL_STD_OUT, MORNING + SECOND, "o\r\n$ ");
     grew(f);
     assert_logs(f, "stdout=1&stderr=1", "one\r\ntwo\r\n");
-    assert_logs(f, "stdout=1&timestamps=1", "2024-01-02T03:04:05.000000000Z one\r\n2024-01-02T03:04:06.000000000Z two\r\n");
+    assert_logs(f, "stdout=1&timestamps=1",
+                "2024-01-02T03:04:05.000000000Z one\r\n2024-01-02T03:04:06.000000000Z two\r\n");
     assert_logs(f, "stdout=1&tail=1", "two\r\n");
     assert_logs(f, "stderr=1", "");
     run_over(f);

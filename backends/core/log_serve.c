@@ -10,7 +10,8 @@ typedef struct Serving {
     SlLogSeat seat;
     SlLogLines *lines; /* NULL: the file as it stands, from at on */
     uint64_t at;
-    bool is_glance; /* at a run that goes on: ends where the log ended, and shows no line that is still being written */
+    bool
+        is_glance; /* at a run that goes on: ends where the log ended, and shows no line that is still being written */
 } Serving;
 
 static void
@@ -83,8 +84,8 @@ static const SlFeedOps serving_ops = { .pull = serving_pull, .done = serving_don
 static bool
 is_plain(const SlLogQuery *query, bool has_tty)
 {
-    return query->stdout_ && (query->stderr_ || has_tty) && !query->follow && !query->timestamps && !query->details &&
-           query->since_ns == 0 && query->until_ns == 0 && query->tail < 0;
+    return query->stdout_ && (query->stderr_ || has_tty) && !query->follow && !query->timestamps &&
+           !query->details && query->since_ns == 0 && query->until_ns == 0 && query->tail < 0;
 }
 
 /* A line that is still being written is no line while the run goes on, so only a sealed log is sent as it stands. */
@@ -97,8 +98,8 @@ serving_new(SlLog *log, const SlLogQuery *query, GError **error)
     int fd, index_fd;
 
     serving->refs = 1;
-    if (!sl_log_seat_take(&serving->seat, log, query->follow ? SL_LOG_FOLLOW_RUNNING : SL_LOG_FOLLOW_NOT, &length, &is_running,
-                          error)) {
+    if (!sl_log_seat_take(&serving->seat, log, query->follow ? SL_LOG_FOLLOW_RUNNING : SL_LOG_FOLLOW_NOT,
+                          &length, &is_running, error)) {
         g_free(serving);
         return NULL;
     }

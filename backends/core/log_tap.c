@@ -26,7 +26,8 @@ sl_log_tap_new(SlLog *log, bool stdout_, bool stderr_, bool from_start, bool str
     uint64_t length;
     bool is_running;
 
-    if (!sl_log_seat_take(&tap->seat, log, stream ? SL_LOG_FOLLOW_NEXT : SL_LOG_FOLLOW_NOT, &length, &is_running, error)) {
+    if (!sl_log_seat_take(&tap->seat, log, stream ? SL_LOG_FOLLOW_NEXT : SL_LOG_FOLLOW_NOT, &length,
+                          &is_running, error)) {
         g_free(tap);
         return NULL;
     }

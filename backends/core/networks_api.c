@@ -17,7 +17,8 @@ static const struct Network {
     { "none", "null", NULL, NULL },
 };
 
-static const char *const known_filters[] = { "dangling", "driver", "id", "label", "name", "scope", "type", NULL };
+static const char *const known_filters[] = { "dangling", "driver", "id",   "label",
+                                             "name",     "scope",  "type", NULL };
 
 /* The same for the engine's life, another for every engine. Caller frees. */
 static char *
@@ -35,20 +36,24 @@ network_json(SlCore *core, const struct Network *network, const char *id)
     json_t *pools = json_array();
 
     if (network->subnet)
-        json_array_append_new(pools, json_pack("{s:s, s:s}", "Subnet", network->subnet, "Gateway", network->gateway));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:{s:s, s:n, s:o}, s:b, s:b, s:b, s:{s:s}, s:b, s:{}, s:{s:s}, s:{}}", "Name",
-                     network->name, "Id", id, "Created", created, "Scope", "local", "Driver", network->driver, "EnableIPv6", 0, "IPAM",
-                     "Driver", "default", "Options", "Config", pools, "Internal", 0, "Attachable", 0, "Ingress", 0, "ConfigFrom",
-                     "Network", "", "ConfigOnly", 0, "Containers", "Options", "com.sockerless.note",
-                     "no network traffic in this build", "Labels");
+        json_array_append_new(
+            pools, json_pack("{s:s, s:s}", "Subnet", network->subnet, "Gateway", network->gateway));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:b, s:{s:s, s:n, s:o}, s:b, s:b, s:b, s:{s:s}, s:b, s:{}, s:{s:s}, s:{}}",
+        "Name", network->name, "Id", id, "Created", created, "Scope", "local", "Driver", network->driver,
+        "EnableIPv6", 0, "IPAM", "Driver", "default", "Options", "Config", pools, "Internal", 0, "Attachable",
+        0, "Ingress", 0, "ConfigFrom", "Network", "", "ConfigOnly", 0, "Containers", "Options",
+        "com.sockerless.note", "no network traffic in this build", "Labels");
 }
 
 static bool
 is_wanted(const DkFilters *filters, const struct Network *network, const char *id)
 {
-    return dk_filters_match_exact(filters, "dangling", "false") && dk_filters_match_exact(filters, "driver", network->driver) &&
+    return dk_filters_match_exact(filters, "dangling", "false") &&
+           dk_filters_match_exact(filters, "driver", network->driver) &&
            dk_filters_match_regex(filters, "id", id) && dk_filters_match_labels(filters, "label", NULL) &&
-           dk_filters_match_regex(filters, "name", network->name) && dk_filters_match_exact(filters, "scope", "local") &&
+           dk_filters_match_regex(filters, "name", network->name) &&
+           dk_filters_match_exact(filters, "scope", "local") &&
            dk_filters_match_exact(filters, "type", "builtin");
 }
 
@@ -80,7 +85,8 @@ sl_network_inspect(SlCall *call, GError **error)
     for (size_t i = 0; i < G_N_ELEMENTS(networks); i++) {
         g_autofree char *id = network_id(core, &networks[i]);
 
-        if (strcmp(reference, networks[i].name) == 0 || (sl_id_is_prefix(reference) && g_str_has_prefix(id, reference)))
+        if (strcmp(reference, networks[i].name) == 0 ||
+            (sl_id_is_prefix(reference) && g_str_has_prefix(id, reference)))
             return sl_call_reply_json(call, 200, network_json(core, &networks[i], id), error);
     }
     return sl_fail(error, SL_ERROR_NOT_FOUND, "network %s not found", reference);

@@ -72,8 +72,8 @@ sl_options_check(const SlDriver *driver, const json_t *body, json_t *warnings, G
         if (option->verdict == SL_OPTION_HONOURED || !matches(option, body, &n))
             continue;
         if (option->verdict == SL_OPTION_REFUSED)
-            return sl_fail(error, SL_ERROR_UNSUPPORTED, "%.*s is not supported by the %s backend: %s", (int)n, option->name,
-                           driver->ops.name, option->advice);
+            return sl_fail(error, SL_ERROR_UNSUPPORTED, "%.*s is not supported by the %s backend: %s", (int)n,
+                           option->name, driver->ops.name, option->advice);
         json_array_append_new(warnings, json_sprintf("%.*s: %s", (int)n, option->name, option->advice));
     }
     return true;

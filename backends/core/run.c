@@ -37,7 +37,8 @@ open_folder(SlContainer *container, int *ret_fd, GError **error)
 }
 
 static bool
-launch(SlContainer *container, const SlLaunchSpec *spec, SlEvent *ret_started, int *ret_exit_code, GError **error)
+launch(SlContainer *container, const SlLaunchSpec *spec, SlEvent *ret_started, int *ret_exit_code,
+       GError **error)
 {
     SlDriver *driver = container->core->driver;
     g_autoptr(json_t) start = sl_start_message(container);
@@ -45,7 +46,8 @@ launch(SlContainer *container, const SlLaunchSpec *spec, SlEvent *ret_started, i
     g_autoptr(SlLink) link = NULL;
     char *handle = NULL;
 
-    if (!driver->ops.agent_setup(driver, spec, start, error) || !driver->ops.launch(driver, NULL, spec, &handle, error))
+    if (!driver->ops.agent_setup(driver, spec, start, error) ||
+        !driver->ops.launch(driver, NULL, spec, &handle, error))
         return false;
     pthread_mutex_lock(&container->lock);
     g_free(container->handle);
@@ -60,7 +62,8 @@ launch(SlContainer *container, const SlLaunchSpec *spec, SlEvent *ret_started, i
     pthread_mutex_unlock(&container->lock);
     if (!link)
         return sl_fail(error, SL_ERROR_SYSTEM, "the container's agent ended before it could start anything");
-    if (!sl_link_request(link, g_steal_pointer(&start), NULL, START_TIMEOUT_MS, &answer, ret_exit_code, error))
+    if (!sl_link_request(link, g_steal_pointer(&start), NULL, START_TIMEOUT_MS, &answer, ret_exit_code,
+                         error))
         return false;
     sl_run_open_stdin(container, link);
     *ret_started = (SlEvent){
@@ -79,10 +82,11 @@ word_start_error(GError **error, int exit_code)
 
     if (exit_code == 0)
         return;
-    *error = g_error_new(SL_ERROR, SL_ERROR_INVALID,
-                         "failed to create task for container: failed to create shim task: OCI runtime create failed: "
-                         "unable to start container process: %s: unknown",
-                         reason->message);
+    *error = g_error_new(
+        SL_ERROR, SL_ERROR_INVALID,
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+        "unable to start container process: %s: unknown",
+        reason->message);
     g_error_free(reason);
 }
 
@@ -114,7 +118,8 @@ do_launch(SlContainer *container, GError **error)
     }
     word_start_error(&local, exit_code);
     sl_info("container could not be started container=%s error=%s", container->id, local->message);
-    outcome.event = (SlEvent){ .kind = SL_EVENT_START_FAILED, .exit_code = exit_code ? exit_code : EXIT_START_FAILED };
+    outcome.event =
+        (SlEvent){ .kind = SL_EVENT_START_FAILED, .exit_code = exit_code ? exit_code : EXIT_START_FAILED };
     outcome.message = local->message;
     if (!handle_event(container, &outcome, &ignored))
         sl_error("a failed start could not be stored container=%s error=%s", container->id, ignored->message);
@@ -137,11 +142,15 @@ do_signal(SlContainer *container, int signal_number, GError **error)
     handle = g_strdup(container->handle);
     pthread_mutex_unlock(&container->lock);
 
-    if (link && sl_link_request(link, json_pack("{s:s, s:i, s:i}", "type", "signal", "signal", signal_number, "channel", 0),
-                                NULL, ANSWER_TIMEOUT_MS, NULL, NULL, error))
+    if (link &&
+        sl_link_request(link,
+                        json_pack("{s:s, s:i, s:i}", "type", "signal", "signal", signal_number, "channel", 0),
+                        NULL, ANSWER_TIMEOUT_MS, NULL, NULL, error))
         return true;
     if (signal_number != SIGKILL)
-        return link ? false : sl_fail(error, SL_ERROR_UNAVAILABLE, "the agent of container %s is not reachable", container->id);
+        return link ? false
+                    : sl_fail(error, SL_ERROR_UNAVAILABLE, "the agent of container %s is not reachable",
+                              container->id);
     g_clear_error(error);
     return driver->ops.terminate(driver, NULL, handle, "killed", error);
 }
@@ -173,7 +182,8 @@ set_grace(void *data)
         sl_container_unref(container);
     }
     if (grace->delay_ms >= 0)
-        container->grace = sl_timer_new(container->core->loop, grace->delay_ms, grace_over, sl_container_ref(container));
+        container->grace =
+            sl_timer_new(container->core->loop, grace->delay_ms, grace_over, sl_container_ref(container));
     sl_container_unref(container);
     g_free(grace);
 }
@@ -203,7 +213,8 @@ delete_files(void *data)
     g_autoptr(SlContainer) container = data;
     g_autoptr(GError) error = NULL;
     SlDriver *driver = container->core->driver;
-    sl_autofd int folder_fd = openat(container->core->containers_fd, container->id, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    sl_autofd int folder_fd =
+        openat(container->core->containers_fd, container->id, O_PATH | O_DIRECTORY | O_CLOEXEC);
     SlLaunchSpec spec = sl_container_launch_spec(container, folder_fd);
 
     if (!driver->ops.forget(driver, NULL, &spec, container->handle, &error) ||
@@ -248,17 +259,20 @@ refuse(SlContainer *container, const SlEvent *event, unsigned flags, GError **er
     if ((flags & SL_ACTION_REFUSE_NOT_RUNNING) && event->kind == SL_EVENT_STOP)
         return sl_fail(error, SL_ERROR_NOT_MODIFIED, "Container %s is already stopped", container->id);
     if (flags & SL_ACTION_REFUSE_NOT_RUNNING)
-        return sl_fail(error, SL_ERROR_CONFLICT, "Cannot kill container: %s: Container %s is not running", container->id,
-                       container->id);
+        return sl_fail(error, SL_ERROR_CONFLICT, "Cannot kill container: %s: Container %s is not running",
+                       container->id, container->id);
     if (flags & SL_ACTION_REFUSE_REMOVE)
         return sl_fail(error, SL_ERROR_CONFLICT,
-                       "You cannot remove a running container %s. Stop the container before attempting removal or force remove",
+                       "You cannot remove a running container %s. Stop the container before attempting "
+                       "removal or force remove",
                        container->id);
     if (container->state.phase == SL_PHASE_GONE)
         return sl_fail(error, SL_ERROR_NOT_FOUND, "No such container: %s", container->id);
     if (event->kind == SL_EVENT_REMOVE)
-        return sl_fail(error, SL_ERROR_CONFLICT, "removal of container %s is already in progress", container->id);
-    return sl_fail(error, SL_ERROR_CONFLICT, "container %s is marked for removal and cannot be started", container->id);
+        return sl_fail(error, SL_ERROR_CONFLICT, "removal of container %s is already in progress",
+                       container->id);
+    return sl_fail(error, SL_ERROR_CONFLICT, "container %s is marked for removal and cannot be started",
+                   container->id);
 }
 
 /* Docker's events of a lifecycle event; stored with the change of state. */
@@ -270,12 +284,15 @@ emit_for(SlContainer *container, const SlEvent *event, const SlState *state)
     if (event->kind == SL_EVENT_STARTED) {
         sl_container_emit(container, "start", NULL);
     } else if (event->kind == SL_EVENT_EXITED) {
-        g_autofree char *duration = g_strdup_printf(
-            "%" G_GINT64_FORMAT, MAX(0, state->finished_ns - state->started_ns) / G_GINT64_CONSTANT(1000000000));
+        g_autofree char *duration =
+            g_strdup_printf("%" G_GINT64_FORMAT,
+                            MAX(0, state->finished_ns - state->started_ns) / G_GINT64_CONSTANT(1000000000));
 
         number = g_strdup_printf("%d", event->exit_code);
-        sl_container_emit(container, "die", json_pack("{s:s, s:s}", "execDuration", duration, "exitCode", number));
-    } else if (event->kind == SL_EVENT_STOP || event->kind == SL_EVENT_KILL || event->kind == SL_EVENT_GRACE_OVER) {
+        sl_container_emit(container, "die",
+                          json_pack("{s:s, s:s}", "execDuration", duration, "exitCode", number));
+    } else if (event->kind == SL_EVENT_STOP || event->kind == SL_EVENT_KILL ||
+               event->kind == SL_EVENT_GRACE_OVER) {
         number = g_strdup_printf("%d", event->kind == SL_EVENT_GRACE_OVER ? SIGKILL : event->signal);
         sl_container_emit(container, "kill", json_pack("{s:s}", "signal", number));
     }
@@ -288,7 +305,8 @@ undo_start(SlContainer *container, GError **error)
     g_autoptr(GError) ignored = NULL;
 
     if (!do_signal(container, SIGKILL, &ignored))
-        sl_error("a container that could not be stored runs on container=%s error=%s", container->id, ignored->message);
+        sl_error("a container that could not be stored runs on container=%s error=%s", container->id,
+                 ignored->message);
     g_prefix_error(error, "storing the start of container %s: ", container->id);
     return false;
 }
@@ -370,8 +388,8 @@ drain_posted(SlContainer *container)
         if (!posted)
             return;
         if (!handle_event(container, posted, &error))
-            sl_error("container event failed container=%s event=%d error=%s", container->id, (int)posted->event.kind,
-                     error->message);
+            sl_error("container event failed container=%s event=%d error=%s", container->id,
+                     (int)posted->event.kind, error->message);
         g_free(posted->message);
         g_free(posted);
     }

@@ -22,11 +22,13 @@ typedef struct SlPosted {
     struct SlPosted *next;
 } SlPosted;
 /* As sl_container_post, with the length of the sealed log. */
-void sl_container_post_exit(SlContainer *container, const SlEvent *event, const char *message, int64_t log_length);
+void sl_container_post_exit(SlContainer *container, const SlEvent *event, const char *message,
+                            int64_t log_length);
 
 /* exec.c: execs of a container. On the loop's thread: */
 void sl_execs_exited(SlContainer *container, uint32_t channel, const json_t *exited);
-void sl_execs_receive(SlContainer *container, uint32_t channel, uint64_t offset, const uint8_t *data, size_t n);
+void sl_execs_receive(SlContainer *container, uint32_t channel, uint64_t offset, const uint8_t *data,
+                      size_t n);
 void sl_execs_granted(SlContainer *container, uint32_t channel, uint64_t offset);
 void sl_execs_adopt(SlContainer *container, SlLink *link, const json_t *execs);
 /* The link is gone, or the container has exited: those that still run have ended (255 when nobody knows better). */

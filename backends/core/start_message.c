@@ -19,8 +19,8 @@ sl_json_strings(char *const *strings)
 static bool
 is_root(const char *user)
 {
-    return !user || !*user || strcmp(user, "root") == 0 || strcmp(user, "0") == 0 || g_str_has_prefix(user, "0:") ||
-           g_str_has_prefix(user, "root:");
+    return !user || !*user || strcmp(user, "root") == 0 || strcmp(user, "0") == 0 ||
+           g_str_has_prefix(user, "0:") || g_str_has_prefix(user, "root:");
 }
 
 /* What Docker puts before the image's and the user's variables. */
@@ -75,9 +75,10 @@ sl_start_message(SlContainer *container)
 
     json_array_extend(argv, cmd);
     json_decref(cmd);
-    message = json_pack("{s:s, s:s, s:o, s:s, s:b, s:b, s:b, s:o}", "type", "start", "container", container->id, "argv",
-                        argv, "hostname", config->hostname, "tty", config->tty, "open_stdin", config->open_stdin,
-                        "stdin_once", config->stdin_once, "rlimits", rlimits(&config->host_config));
+    message = json_pack("{s:s, s:s, s:o, s:s, s:b, s:b, s:b, s:o}", "type", "start", "container",
+                        container->id, "argv", argv, "hostname", config->hostname, "tty", config->tty,
+                        "open_stdin", config->open_stdin, "stdin_once", config->stdin_once, "rlimits",
+                        rlimits(&config->host_config));
     put_process(message, env, config->working_dir, config->user, config->host_config.console_size);
     return message;
 }
@@ -87,11 +88,14 @@ sl_exec_message(SlContainer *container, const DkExecCreate *config)
 {
     const char *user = config->user && *config->user ? config->user : container->config.user;
     g_auto(GStrv) env = environment(container, user, config->tty, config->env);
-    json_t *message = json_pack("{s:s, s:o, s:b, s:b, s:b, s:b}", "type", "exec", "argv", sl_json_strings(config->cmd),
-                                "tty", config->tty, "stdin", config->attach_stdin, "stdout", config->attach_stdout,
-                                "stderr", config->attach_stderr);
+    json_t *message =
+        json_pack("{s:s, s:o, s:b, s:b, s:b, s:b}", "type", "exec", "argv", sl_json_strings(config->cmd),
+                  "tty", config->tty, "stdin", config->attach_stdin, "stdout", config->attach_stdout,
+                  "stderr", config->attach_stderr);
 
-    put_process(message, env, config->working_dir && *config->working_dir ? config->working_dir : container->config.working_dir,
+    put_process(message, env,
+                config->working_dir && *config->working_dir ? config->working_dir
+                                                            : container->config.working_dir,
                 user, config->console_size);
     json_object_set_new(message, "config", sl_json_write(dk_exec_create_fields, config));
     return message;

@@ -12,14 +12,15 @@ enum {
     BUSY_TIMEOUT_MS = 5000,
     CACHE_KIB = 4096,
     MAX_EVENTS = 100000,
-    TRIM_EVERY = 1000,                    /* rows above MAX_EVENTS before they are trimmed: the trim walks the table */
-    MAX_TEXT_BYTES = 64 * 1024 * 1024,    /* of one document or event */
-    PAGE_ROWS = 256,                      /* read at once, so that no lock is held in a caller's callback */
+    TRIM_EVERY = 1000, /* rows above MAX_EVENTS before they are trimmed: the trim walks the table */
+    MAX_TEXT_BYTES = 64 * 1024 * 1024, /* of one document or event */
+    PAGE_ROWS = 256,                   /* read at once, so that no lock is held in a caller's callback */
 };
 
 /* Migration n leads from schema n to n + 1. Never edited once released: only appended to. */
 static const char *const migrations[] = {
-    "CREATE TABLE document (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, UNIQUE (kind, id));"
+    "CREATE TABLE document (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT "
+    "NULL, UNIQUE (kind, id));"
     "CREATE TABLE event (time_ns INTEGER PRIMARY KEY, body TEXT NOT NULL);",
 };
 enum { SCHEMA = G_N_ELEMENTS(migrations) };
@@ -29,10 +30,12 @@ static const char *const write_sql[N_WRITES] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
-    [PUT] = "INSERT INTO document (kind, id, body) VALUES (?1, ?2, ?3) ON CONFLICT (kind, id) DO UPDATE SET body = ?3",
+    [PUT] = "INSERT INTO document (kind, id, body) VALUES (?1, ?2, ?3) ON CONFLICT (kind, id) DO UPDATE SET "
+            "body = ?3",
     [DELETE] = "DELETE FROM document WHERE kind = ?1 AND id = ?2",
     [ADD_EVENT] = "INSERT INTO event (time_ns, body) VALUES (?1, ?2) ON CONFLICT (time_ns) DO NOTHING",
-    [TRIM] = "DELETE FROM event WHERE time_ns <= (SELECT time_ns FROM event ORDER BY time_ns DESC LIMIT 1 OFFSET ?1)",
+    [TRIM] = "DELETE FROM event WHERE time_ns <= (SELECT time_ns FROM event ORDER BY time_ns DESC LIMIT 1 "
+             "OFFSET ?1)",
 };
 
 /* NOT INDEXED: in the order of seq, which the index on (kind, id) would have to sort for. */
@@ -98,7 +101,8 @@ static bool
 read_number(sqlite3 *db, const char *sql, int64_t *ret_number, GError **error)
 {
     sqlite3_stmt *statement = NULL;
-    bool is_ok = sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
+    bool is_ok = sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK &&
+                 sqlite3_step(statement) == SQLITE_ROW;
 
     if (is_ok)
         *ret_number = sqlite3_column_int64(statement, 0);
@@ -114,11 +118,12 @@ static bool
 connection_open(const char *path, int flags, sqlite3 **ret_db, GError **error)
 {
     sqlite3 *db = NULL;
-    g_autofree char *pragmas = g_strdup_printf("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -%d;",
-                                               CACHE_KIB);
+    g_autofree char *pragmas = g_strdup_printf(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -%d;", CACHE_KIB);
 
     if (sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
-        sl_fail(error, SL_ERROR_SYSTEM, "opening the state file %s: %s", path, db ? sqlite3_errmsg(db) : "out of memory");
+        sl_fail(error, SL_ERROR_SYSTEM, "opening the state file %s: %s", path,
+                db ? sqlite3_errmsg(db) : "out of memory");
         sqlite3_close(db);
         return false;
     }
@@ -128,7 +133,8 @@ connection_open(const char *path, int flags, sqlite3 **ret_db, GError **error)
         int code = sqlite3_errcode(db);
 
         if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
-            sl_fail(error, SL_ERROR_SYSTEM, "the state file %s is damaged (%s): restore it, or move it away to start without it",
+            sl_fail(error, SL_ERROR_SYSTEM,
+                    "the state file %s is damaged (%s): restore it, or move it away to start without it",
                     path, sqlite3_errmsg(db));
         else
             sl_fail(error, SL_ERROR_SYSTEM, "opening the state file %s: %s", path, sqlite3_errmsg(db));
@@ -148,12 +154,13 @@ migrate(SlStore *store, GError **error)
         return false;
     if (version > SCHEMA)
         return sl_fail(error, SL_ERROR_UNSUPPORTED,
-                       "the state file %s was written by a newer sockerless (schema %d; this program, version %s, knows schema %d): "
+                       "the state file %s was written by a newer sockerless (schema %d; this program, "
+                       "version %s, knows schema %d): "
                        "start that version, or use another data folder",
                        store->path, (int)version, SL_VERSION, SCHEMA);
     for (; version < SCHEMA; version++) {
-        g_autofree char *sql =
-            g_strdup_printf("BEGIN IMMEDIATE; %s PRAGMA user_version = %d; COMMIT;", migrations[version], (int)version + 1);
+        g_autofree char *sql = g_strdup_printf("BEGIN IMMEDIATE; %s PRAGMA user_version = %d; COMMIT;",
+                                               migrations[version], (int)version + 1);
 
         if (!run_sql(store->db, sql, "migrating the state file", error))
             return false;
@@ -245,7 +252,8 @@ apply_change(SlStore *store, const SlStoreChange *change, GError **error)
         is_bound = sqlite3_bind_text(row, 3, change->document, -1, SQLITE_STATIC) == SQLITE_OK;
     if (is_bound && sqlite3_step(row) == SQLITE_DONE)
         return true;
-    return sl_fail(error, SL_ERROR_SYSTEM, "storing %s %s: %s", change->kind, change->id, sqlite3_errmsg(store->db));
+    return sl_fail(error, SL_ERROR_SYSTEM, "storing %s %s: %s", change->kind, change->id,
+                   sqlite3_errmsg(store->db));
 }
 
 static bool
@@ -254,7 +262,8 @@ apply_event(SlStore *store, const SlStoreEvent *event, int64_t *newest_ns, GErro
     AUTO_RESET Row *row = store->writes[ADD_EVENT];
 
     if (sqlite3_bind_int64(row, 1, event->time_ns) != SQLITE_OK ||
-        sqlite3_bind_text(row, 2, event->json, -1, SQLITE_STATIC) != SQLITE_OK || sqlite3_step(row) != SQLITE_DONE)
+        sqlite3_bind_text(row, 2, event->json, -1, SQLITE_STATIC) != SQLITE_OK ||
+        sqlite3_step(row) != SQLITE_DONE)
         return fail_sqlite(store->db, "storing an event", error);
     if (sqlite3_changes(store->db) == 1) {
         *newest_ns = MAX(*newest_ns, event->time_ns);
@@ -461,8 +470,9 @@ records_new(void)
 }
 
 bool
-sl_store_each(SlStore *store, const char *kind, bool (*each)(void *user, const char *id, const char *document, GError **error),
-              void *user, GError **error)
+sl_store_each(SlStore *store, const char *kind,
+              bool (*each)(void *user, const char *id, const char *document, GError **error), void *user,
+              GError **error)
 {
     g_autoptr(GArray) page = records_new();
     int64_t after = 0;
@@ -477,7 +487,8 @@ sl_store_each(SlStore *store, const char *kind, bool (*each)(void *user, const c
 
             after = record->key;
             if (!each(user, record->id, record->body, &refused))
-                sl_warn("stored document refused kind=%s id=%s error=\"%s\"", kind, record->id, refused ? refused->message : "");
+                sl_warn("stored document refused kind=%s id=%s error=\"%s\"", kind, record->id,
+                        refused ? refused->message : "");
         }
     } while (page->len == PAGE_ROWS);
     return true;

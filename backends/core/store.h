@@ -14,7 +14,7 @@
 typedef struct SlStore SlStore;
 
 typedef struct SlStoreEvent {
-    int64_t time_ns; /* unique: one that is taken already is moved forward */
+    int64_t time_ns;  /* unique: one that is taken already is moved forward */
     const char *json; /* as GET /events sends it, without a line break */
 } SlStoreEvent;
 
@@ -30,13 +30,15 @@ void sl_store_close(SlStore *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlStore, sl_store_close)
 
 /* Blocks until the changes are committed. Errors: SL_ERROR_SYSTEM (disk full, I/O), nothing is changed then. */
-bool sl_store_commit(SlStore *store, const SlStoreChange *changes, size_t n_changes, const SlStoreEvent *events,
-                     size_t n_events, GError **error);
+bool sl_store_commit(SlStore *store, const SlStoreChange *changes, size_t n_changes,
+                     const SlStoreEvent *events, size_t n_events, GError **error);
 /* Every document of a kind, in the order they were first stored. A document that the callback refuses is reported and left where it is. */
-bool sl_store_each(SlStore *store, const char *kind, bool (*each)(void *user, const char *id, const char *document, GError **error),
-                   void *user, GError **error);
+bool sl_store_each(SlStore *store, const char *kind,
+                   bool (*each)(void *user, const char *id, const char *document, GError **error), void *user,
+                   GError **error);
 /* The newest event's time, 0 without any: whoever makes event times starts behind it, whatever the clock says now. */
 int64_t sl_store_last_event_ns(SlStore *store);
 /* Events with since_ns <= time <= until_ns, oldest first; 0 and INT64_MAX leave an end open. */
 bool sl_store_each_event(SlStore *store, int64_t since_ns, int64_t until_ns,
-                         void (*each)(void *user, int64_t time_ns, const char *json), void *user, GError **error);
+                         void (*each)(void *user, int64_t time_ns, const char *json), void *user,
+                         GError **error);

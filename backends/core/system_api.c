@@ -36,12 +36,15 @@ system_version(SlCall *call, GError **error)
     arch = go_architecture(machine.machine);
     return sl_call_reply_json(
         call, 200,
-        json_pack("{s:{s:s}, s:[{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}], s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
-                  "Platform", "Name", "Sockerless", "Components", "Name", "Engine", "Version", SL_VERSION, "Details", "ApiVersion",
-                  DK_API_VERSION_TEXT, "Arch", arch, "BuildTime", SL_BUILD_TIME, "Experimental", "false", "GitCommit",
-                  SL_GIT_COMMIT, "KernelVersion", machine.release, "MinAPIVersion", DK_API_VERSION_MIN_TEXT, "Os", "linux",
-                  "Version", SL_VERSION, "ApiVersion", DK_API_VERSION_TEXT, "MinAPIVersion", DK_API_VERSION_MIN_TEXT, "GitCommit",
-                  SL_GIT_COMMIT, "Os", "linux", "Arch", arch, "KernelVersion", machine.release, "BuildTime", SL_BUILD_TIME),
+        json_pack("{s:{s:s}, s:[{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}], s:s, s:s, s:s, s:s, "
+                  "s:s, s:s, s:s, s:s}",
+                  "Platform", "Name", "Sockerless", "Components", "Name", "Engine", "Version", SL_VERSION,
+                  "Details", "ApiVersion", DK_API_VERSION_TEXT, "Arch", arch, "BuildTime", SL_BUILD_TIME,
+                  "Experimental", "false", "GitCommit", SL_GIT_COMMIT, "KernelVersion", machine.release,
+                  "MinAPIVersion", DK_API_VERSION_MIN_TEXT, "Os", "linux", "Version", SL_VERSION,
+                  "ApiVersion", DK_API_VERSION_TEXT, "MinAPIVersion", DK_API_VERSION_MIN_TEXT, "GitCommit",
+                  SL_GIT_COMMIT, "Os", "linux", "Arch", arch, "KernelVersion", machine.release, "BuildTime",
+                  SL_BUILD_TIME),
         error);
 }
 
@@ -73,8 +76,8 @@ add_driver(json_t *info, SlCore *core)
     json_object_set_new(info, "Driver", json_string(core->driver->ops.name));
     json_object_set_new(info, "DriverStatus", pairs);
     json_object_set_new(info, "Plugins",
-                        json_pack("{s:[s], s:[s, s, s], s:n, s:[s]}", "Volume", "local", "Network", "bridge", "host", "null",
-                                  "Authorization", "Log", "json-file"));
+                        json_pack("{s:[s], s:[s, s, s], s:n, s:[s]}", "Volume", "local", "Network", "bridge",
+                                  "host", "null", "Authorization", "Log", "json-file"));
     json_object_set_new(info, "DefaultRuntime", json_string("sandbox"));
     json_object_set_new(info, "Runtimes", json_pack("{s:{s:s}}", "sandbox", "path", "sockerless-sandbox"));
 }
@@ -83,8 +86,10 @@ add_driver(json_t *info, SlCore *core)
 static void
 add_limits(json_t *info)
 {
-    static const char *const absent[] = { "MemoryLimit", "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet", "PidsLimit",
-                                          "IPv4Forwarding", "BridgeNfIptables", "BridgeNfIp6tables", "OomKillDisable", "Debug",
+    static const char *const absent[] = { "MemoryLimit",       "SwapLimit",      "CpuCfsPeriod",
+                                          "CpuCfsQuota",       "CPUShares",      "CPUSet",
+                                          "PidsLimit",         "IPv4Forwarding", "BridgeNfIptables",
+                                          "BridgeNfIp6tables", "OomKillDisable", "Debug",
                                           "ExperimentalBuild" };
 
     for (size_t i = 0; i < G_N_ELEMENTS(absent); i++)
@@ -113,7 +118,8 @@ add_machine(json_t *info, SlCore *core)
     json_object_set_new(info, "OSType", json_string("linux"));
     json_object_set_new(info, "Architecture", json_string(machine.machine));
     json_object_set_new(info, "NCPU", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
-    json_object_set_new(info, "MemTotal", json_integer((json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)));
+    json_object_set_new(info, "MemTotal",
+                        json_integer((json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)));
     json_object_set_new(info, "Name", json_string(machine.nodename));
     json_object_set_new(info, "DockerRootDir", json_string(core->data));
 }
@@ -123,16 +129,19 @@ add_registry(json_t *info)
 {
     json_object_set_new(info, "IndexServerAddress", json_string(DOCKER_HUB));
     json_object_set_new(info, "RegistryConfig",
-                        json_pack("{s:n, s:n, s:[s], s:{s:{s:s, s:[], s:b, s:b}}, s:n}", "AllowNondistributableArtifactsCIDRs",
-                                  "AllowNondistributableArtifactsHostnames", "InsecureRegistryCIDRs", "127.0.0.0/8", "IndexConfigs",
-                                  "docker.io", "Name", "docker.io", "Mirrors", "Secure", 1, "Official", 1, "Mirrors"));
+                        json_pack("{s:n, s:n, s:[s], s:{s:{s:s, s:[], s:b, s:b}}, s:n}",
+                                  "AllowNondistributableArtifactsCIDRs",
+                                  "AllowNondistributableArtifactsHostnames", "InsecureRegistryCIDRs",
+                                  "127.0.0.0/8", "IndexConfigs", "docker.io", "Name", "docker.io", "Mirrors",
+                                  "Secure", 1, "Official", 1, "Mirrors"));
 }
 
 /* Keys that clients print or look at, and of which there is nothing here. */
 static void
 add_absent(json_t *info)
 {
-    static const char *const texts[] = { "HttpProxy", "HttpsProxy", "NoProxy", "Isolation", "InitBinary", "ProductLicense" };
+    static const char *const texts[] = { "HttpProxy", "HttpsProxy", "NoProxy",
+                                         "Isolation", "InitBinary", "ProductLicense" };
     static const char *const commits[] = { "ContainerdCommit", "RuncCommit", "InitCommit" };
 
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
@@ -144,8 +153,9 @@ add_absent(json_t *info)
     json_object_set_new(info, "SecurityOptions", json_array());
     json_object_set_new(info, "Warnings", json_array());
     json_object_set_new(info, "Swarm",
-                        json_pack("{s:s, s:s, s:s, s:b, s:s, s:n}", "NodeID", "", "NodeAddr", "", "LocalNodeState", "inactive",
-                                  "ControlAvailable", 0, "Error", "", "RemoteManagers"));
+                        json_pack("{s:s, s:s, s:s, s:b, s:s, s:n}", "NodeID", "", "NodeAddr", "",
+                                  "LocalNodeState", "inactive", "ControlAvailable", 0, "Error", "",
+                                  "RemoteManagers"));
 }
 
 static bool
@@ -177,13 +187,15 @@ system_auth(SlCall *call, GError **error)
         return false;
     auth = (SlRegistryAuth){ config.username, config.password, config.identitytoken, config.registrytoken };
     if (!sl_registry_login(sl_call_core(call)->registry, sl_call_cancel(call),
-                           config.serveraddress && *config.serveraddress ? config.serveraddress : DOCKER_HUB, &auth, &local)) {
+                           config.serveraddress && *config.serveraddress ? config.serveraddress : DOCKER_HUB,
+                           &auth, &local)) {
         if (g_error_matches(local, SL_ERROR, SL_ERROR_UNAVAILABLE))
             local->code = SL_ERROR_SYSTEM; /* it is the registry that does not answer: Docker says 500 */
         g_propagate_error(error, g_steal_pointer(&local));
         return false;
     }
-    return sl_call_reply_json(call, 200, json_pack("{s:s, s:s}", "IdentityToken", "", "Status", "Login Succeeded"), error);
+    return sl_call_reply_json(
+        call, 200, json_pack("{s:s, s:s}", "IdentityToken", "", "Status", "Login Succeeded"), error);
 }
 
 static bool

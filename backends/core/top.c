@@ -89,7 +89,8 @@ etime_text(const Process *process)
 
     if (days > 0)
         return g_strdup_printf("%d-%02d:%02d:%02d", (int)days, hours, minutes, seconds);
-    return hours > 0 ? g_strdup_printf("%02d:%02d:%02d", hours, minutes, seconds) : g_strdup_printf("%02d:%02d", minutes, seconds);
+    return hours > 0 ? g_strdup_printf("%02d:%02d:%02d", hours, minutes, seconds)
+                     : g_strdup_printf("%02d:%02d", minutes, seconds);
 }
 
 /* Of the last day by the clock, else the date. */
@@ -141,14 +142,16 @@ static const Column columns[] = {
 };
 
 static const Column full_columns[] = {
-    { "uid", "UID", user_text },       { "pid", "PID", pid_text },   { "ppid", "PPID", ppid_text }, { "c", "C", c_text },
-    { "stime", "STIME", stime_text }, { "tty", "TTY", tty_text }, { "time", "TIME", time_text }, { "cmd", "CMD", args_text },
+    { "uid", "UID", user_text },   { "pid", "PID", pid_text },       { "ppid", "PPID", ppid_text },
+    { "c", "C", c_text },          { "stime", "STIME", stime_text }, { "tty", "TTY", tty_text },
+    { "time", "TIME", time_text }, { "cmd", "CMD", args_text },
 };
 
 /* Without %MEM, VSZ, RSS and STAT, which the agent does not know. */
 static const Column aux_columns[] = {
-    { "user", "USER", user_text },    { "pid", "PID", pid_text },           { "pcpu", "%CPU", pcpu_text },     { "tty", "TTY", tty_text },
-    { "start", "START", stime_text }, { "time", "TIME", short_time_text }, { "args", "COMMAND", args_text },
+    { "user", "USER", user_text },    { "pid", "PID", pid_text },       { "pcpu", "%CPU", pcpu_text },
+    { "tty", "TTY", tty_text },       { "start", "START", stime_text }, { "time", "TIME", short_time_text },
+    { "args", "COMMAND", args_text },
 };
 
 /* ---- ps's arguments ---- */
@@ -232,9 +235,9 @@ process_read(json_t *json, Process *process, GError **error)
 {
     json_int_t pid, ppid, uid, started_ms, cpu_ms;
 
-    if (json_unpack(json, "{s:I, s:I, s:I, s:s, s:I, s:I, s:s, s:s}", "pid", &pid, "ppid", &ppid, "uid", &uid, "user",
-                    &process->user, "started_ms", &started_ms, "cpu_ms", &cpu_ms, "tty", &process->tty, "command",
-                    &process->command) < 0)
+    if (json_unpack(json, "{s:I, s:I, s:I, s:s, s:I, s:I, s:s, s:s}", "pid", &pid, "ppid", &ppid, "uid", &uid,
+                    "user", &process->user, "started_ms", &started_ms, "cpu_ms", &cpu_ms, "tty",
+                    &process->tty, "command", &process->command) < 0)
         return sl_fail(error, SL_ERROR_SYSTEM, "the agent's process list is malformed");
     process->pid = pid;
     process->ppid = ppid;

@@ -10,8 +10,9 @@ processes_new(void)
 {
     int64_t now_ms = sl_clock_now_ns() / 1000000;
 
-    return json_pack("[{s:i, s:i, s:i, s:s, s:I, s:i, s:s, s:s}, {s:i, s:i, s:i, s:s, s:I, s:i, s:s, s:s}]", "pid", 1, "ppid", 0, "uid",
-                     0, "user", "root", "started_ms", (json_int_t)now_ms - 3 * 86400000 - 10000, "cpu_ms", 3723000, "tty", "?", "command",
+    return json_pack("[{s:i, s:i, s:i, s:s, s:I, s:i, s:s, s:s}, {s:i, s:i, s:i, s:s, s:I, s:i, s:s, s:s}]",
+                     "pid", 1, "ppid", 0, "uid", 0, "user", "root", "started_ms",
+                     (json_int_t)now_ms - 3 * 86400000 - 10000, "cpu_ms", 3723000, "tty", "?", "command",
                      "/bin/sh -c sleep 9", "pid", 7, "ppid", 1, "uid", 1000, "user", "", "started_ms",
                      (json_int_t)now_ms - 100 * 1000, "cpu_ms", 12500, "tty", "pts/0", "command", "sleep 9");
 }
@@ -47,8 +48,9 @@ test_default_is_ef(void)
     static const char *const same[] = { "", "-ef", "-e -f", "ef" };
     g_autofree char *by_default = format(NULL);
 
-    g_assert_true(g_str_has_prefix(by_default, "{\"Titles\":[\"UID\",\"PID\",\"PPID\",\"C\",\"STIME\",\"TTY\",\"TIME\",\"CMD\"],"
-                                               "\"Processes\":[[\"root\",\"1\",\"0\",\"1\",\""));
+    g_assert_true(g_str_has_prefix(
+        by_default, "{\"Titles\":[\"UID\",\"PID\",\"PPID\",\"C\",\"STIME\",\"TTY\",\"TIME\",\"CMD\"],"
+                    "\"Processes\":[[\"root\",\"1\",\"0\",\"1\",\""));
     g_assert_nonnull(strstr(by_default, "\"?\",\"01:02:03\",\"/bin/sh -c sleep 9\"]"));
     g_assert_nonnull(strstr(by_default, "[\"1000\",\"7\",\"1\",\"12\",\""));
     for (size_t i = 0; i < G_N_ELEMENTS(same); i++) {
@@ -63,21 +65,24 @@ test_aux(void)
 {
     g_autofree char *text = format("aux");
 
-    g_assert_true(g_str_has_prefix(text, "{\"Titles\":[\"USER\",\"PID\",\"%CPU\",\"TTY\",\"START\",\"TIME\",\"COMMAND\"],"));
+    g_assert_true(g_str_has_prefix(
+        text, "{\"Titles\":[\"USER\",\"PID\",\"%CPU\",\"TTY\",\"START\",\"TIME\",\"COMMAND\"],"));
     g_assert_nonnull(strstr(text, "\"62:03\",\"/bin/sh -c sleep 9\""));
 }
 
 static void
 test_chosen_columns(void)
 {
-    static const char *const same[] = { "-o pid,comm,etime", "-eo pid,comm,etime", "-opid,comm,etime", "-o pid -o comm,etime",
-                                        "axo pid,comm,etime" };
+    static const char *const same[] = { "-o pid,comm,etime", "-eo pid,comm,etime", "-opid,comm,etime",
+                                        "-o pid -o comm,etime", "axo pid,comm,etime" };
 
     for (size_t i = 0; i < G_N_ELEMENTS(same); i++) {
         g_autofree char *text = format(same[i]);
 
-        g_assert_cmpstr(text, ==, "{\"Titles\":[\"PID\",\"COMMAND\",\"ELAPSED\"],\"Processes\":[[\"1\",\"sh\",\"3-00:00:10\"],"
-                                  "[\"7\",\"sleep\",\"01:40\"]]}");
+        g_assert_cmpstr(
+            text, ==,
+            "{\"Titles\":[\"PID\",\"COMMAND\",\"ELAPSED\"],\"Processes\":[[\"1\",\"sh\",\"3-00:00:10\"],"
+            "[\"7\",\"sleep\",\"01:40\"]]}");
     }
 }
 

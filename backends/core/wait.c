@@ -16,7 +16,8 @@ is_over(const SlState *state, SlWaitFor wait_for)
 {
     if (state->phase == SL_PHASE_GONE)
         return true;
-    return wait_for == SL_WAIT_NOT_RUNNING && state->phase != SL_PHASE_RUNNING && state->phase != SL_PHASE_STARTING;
+    return wait_for == SL_WAIT_NOT_RUNNING && state->phase != SL_PHASE_RUNNING &&
+           state->phase != SL_PHASE_STARTING;
 }
 
 unsigned
@@ -104,7 +105,8 @@ tell_wake(void *user, int exit_code, const char *message)
 }
 
 bool
-sl_container_wait_blocking(SlContainer *container, SlWaitFor wait_for, SlCancel *cancel, int timeout_ms, GError **error)
+sl_container_wait_blocking(SlContainer *container, SlWaitFor wait_for, SlCancel *cancel, int timeout_ms,
+                           GError **error)
 {
     Wake wake = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
     unsigned number;

@@ -24,23 +24,40 @@ typedef struct BackendConfig {
 } BackendConfig;
 
 static const SlSetting settings[] = {
-    SL_SETTING(BackendConfig, addr, "addr", SL_SETTING_STRV, "ADDR", "listen here: unix:///path or [HOST]:PORT; may repeat"),
+    SL_SETTING(BackendConfig, addr, "addr", SL_SETTING_STRV, "ADDR",
+               "listen here: unix:///path or [HOST]:PORT; may repeat"),
     SL_SETTING(BackendConfig, data, "data", SL_SETTING_STRING, "DIR", "where all state is kept"),
     SL_SETTING(BackendConfig, agent, "agent", SL_SETTING_STRING, "FILE", "the sockerless-agent program"),
-    SL_SETTING(BackendConfig, sandbox, "sandbox", SL_SETTING_STRING, "FILE", "the sockerless-sandbox program"),
-    SL_SETTING(BackendConfig, base_image, "base-image", SL_SETTING_STRING, "FILE", "the userland of the built-in image, a tar"),
-    { .name = "builtin-images", .kind = SL_SETTING_CHOICE, .offset = offsetof(BackendConfig, builtin_images), .value_name = "WHEN",
-      .help = "serve alpine and busybox from the built-in image: auto (no registry can be reached), always, off",
+    SL_SETTING(BackendConfig, sandbox, "sandbox", SL_SETTING_STRING, "FILE",
+               "the sockerless-sandbox program"),
+    SL_SETTING(BackendConfig, base_image, "base-image", SL_SETTING_STRING, "FILE",
+               "the userland of the built-in image, a tar"),
+    { .name = "builtin-images",
+      .kind = SL_SETTING_CHOICE,
+      .offset = offsetof(BackendConfig, builtin_images),
+      .value_name = "WHEN",
+      .help =
+          "serve alpine and busybox from the built-in image: auto (no registry can be reached), always, off",
       .choices = "auto|always|off" },
-    SL_SETTING(BackendConfig, registry_mirror, "registry-mirror", SL_SETTING_STRV, "URL", "asked before docker.io; may repeat"),
-    SL_SETTING(BackendConfig, insecure_registry, "insecure-registry", SL_SETTING_STRV, "HOST", "may be plain HTTP; may repeat"),
+    SL_SETTING(BackendConfig, registry_mirror, "registry-mirror", SL_SETTING_STRV, "URL",
+               "asked before docker.io; may repeat"),
+    SL_SETTING(BackendConfig, insecure_registry, "insecure-registry", SL_SETTING_STRV, "HOST",
+               "may be plain HTTP; may repeat"),
     SL_SETTING(BackendConfig, allow_insecure_tcp, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
                "listen beyond loopback without TLS: whoever reaches it controls this daemon"),
     SL_SETTING(BackendConfig, config, "config", SL_SETTING_STRING, "FILE", "read settings from FILE"),
-    { .name = "log-level", .kind = SL_SETTING_CHOICE, .offset = offsetof(BackendConfig, log_level), .value_name = "LEVEL",
-      .help = "debug, info, warn or error", .choices = "debug|info|warn|error" },
-    { .name = "log-format", .kind = SL_SETTING_CHOICE, .offset = offsetof(BackendConfig, log_format), .value_name = "FORMAT",
-      .help = "text or json", .choices = "text|json" },
+    { .name = "log-level",
+      .kind = SL_SETTING_CHOICE,
+      .offset = offsetof(BackendConfig, log_level),
+      .value_name = "LEVEL",
+      .help = "debug, info, warn or error",
+      .choices = "debug|info|warn|error" },
+    { .name = "log-format",
+      .kind = SL_SETTING_CHOICE,
+      .offset = offsetof(BackendConfig, log_format),
+      .value_name = "FORMAT",
+      .help = "text or json",
+      .choices = "text|json" },
     SL_SETTING(BackendConfig, help, "help", SL_SETTING_BOOL, NULL, "show this and exit"),
     SL_SETTING(BackendConfig, version, "version", SL_SETTING_BOOL, NULL, "show the version and exit"),
     { 0 },
@@ -71,8 +88,9 @@ fill_defaults(BackendConfig *config)
         config->addr = g_strdupv((char *[]){ (char[]){ ":9100" }, NULL });
     }
     if (!config->data)
-        config->data = getuid() == 0 ? g_strdup("/var/lib/sockerless")
-                                     : g_build_filename(g_get_user_data_dir(), "..", "state", "sockerless", NULL);
+        config->data = getuid() == 0
+                           ? g_strdup("/var/lib/sockerless")
+                           : g_build_filename(g_get_user_data_dir(), "..", "state", "sockerless", NULL);
     if (!config->agent)
         config->agent = find_beside("sockerless-agent", "../../agent", "../libexec/sockerless");
     if (!config->sandbox)
@@ -125,7 +143,9 @@ serve(const BackendConfig *config, const sigset_t *stop_signals, GError **error)
     if (!core)
         return false;
     routes = sl_core_routes_new();
-    server = sl_server_new(&(SlServerConfig){ .routes = routes, .context = core, .relay = core->relay, .check_origin = true }, error);
+    server = sl_server_new(
+        &(SlServerConfig){ .routes = routes, .context = core, .relay = core->relay, .check_origin = true },
+        error);
     if (!server || !listen_all(server, config, error))
         return false;
 
@@ -149,7 +169,8 @@ print_help(void)
 {
     g_autofree char *options = sl_settings_help(settings);
 
-    printf("Usage: sockerless-backend-memory [OPTION]…\n\nRuns containers in a WebAssembly sandbox on this machine and serves the internal "
+    printf("Usage: sockerless-backend-memory [OPTION]…\n\nRuns containers in a WebAssembly sandbox on this "
+           "machine and serves the internal "
            "API to a frontend.\n\n%s",
            options);
 }
@@ -157,7 +178,8 @@ print_help(void)
 int
 main(int argc, char **argv)
 {
-    g_auto(BackendConfig) config = { .log_level = g_strdup("info"), .log_format = g_strdup("text"),
+    g_auto(BackendConfig) config = { .log_level = g_strdup("info"),
+                                     .log_format = g_strdup("text"),
                                      .builtin_images = g_strdup("auto") };
     g_autofree char *file = sl_settings_find_file(argv, environ);
     g_autoptr(GError) error = NULL;

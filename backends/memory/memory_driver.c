@@ -54,9 +54,11 @@ memory_info(SlDriver *driver, json_t *status)
 
     json_object_set_new(status, "Runtime", json_string("WebAssembly sandbox (busybox userland)"));
     json_object_set_new(status, "Root filesystems",
-                        json_sprintf("%s%s%s", memory_root_kind_name(self->root_kind), self->root_reason ? ": " : "",
+                        json_sprintf("%s%s%s", memory_root_kind_name(self->root_kind),
+                                     self->root_reason ? ": " : "",
                                      self->root_reason ? self->root_reason : ""));
-    json_object_set_new(status, "Networking", json_string("none in this release: containers are not connected"));
+    json_object_set_new(status, "Networking",
+                        json_string("none in this release: containers are not connected"));
 }
 
 static const SlOption *
@@ -84,7 +86,8 @@ listen_socket(const SlLaunchSpec *spec, int *ret_fd, GError **error)
 }
 
 static bool
-spawn_agent(MemoryDriver *self, const SlLaunchSpec *spec, int listener, int log_fd, pid_t *ret_pid, GError **error)
+spawn_agent(MemoryDriver *self, const SlLaunchSpec *spec, int listener, int log_fd, pid_t *ret_pid,
+            GError **error)
 {
     g_autofree char *token = g_strdup_printf(SL_AGENT_TOKEN_VARIABLE "=%s", spec->agent_token);
     char *argv[] = { self->agent, NULL };
@@ -118,7 +121,8 @@ memory_launch(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, char
 {
     MemoryDriver *self = memory_driver(driver);
     sl_autofd int listener = -1;
-    sl_autofd int log_fd = openat(spec->folder_fd, "agent.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    sl_autofd int log_fd =
+        openat(spec->folder_fd, "agent.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     pid_t pid;
 
     if (log_fd < 0)
@@ -141,7 +145,8 @@ memory_agent_setup(SlDriver *driver, const SlLaunchSpec *spec, json_t *start, GE
 }
 
 static bool
-memory_agent_connect(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, int *ret_fd, GError **error)
+memory_agent_connect(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, int *ret_fd,
+                     GError **error)
 {
     struct sockaddr_un address;
     sl_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -150,8 +155,8 @@ memory_agent_connect(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spe
         return sl_fail_errno(error, errno, "making a socket");
     sl_unix_address_at(spec->folder_fd, SL_AGENT_SOCKET_NAME, &address);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-        return sl_fail(error, SL_ERROR_UNAVAILABLE, "the agent of container %s does not answer: %s", spec->container_id,
-                       g_strerror(errno));
+        return sl_fail(error, SL_ERROR_UNAVAILABLE, "the agent of container %s does not answer: %s",
+                       spec->container_id, g_strerror(errno));
     *ret_fd = sl_fd_steal(&fd);
     return true;
 }
@@ -192,8 +197,8 @@ memory_poll(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const 
     json_int_t finished_ns, length;
 
     *ret_status = (SlWorkloadStatus){ .state = SL_WORKLOAD_GONE, .log_length = -1 };
-    if (exited && json_unpack(exited, "{s:i, s:I, s:I}", "exit_code", &ret_status->exit_code, "finished_ns", &finished_ns,
-                              "length", &length) == 0) {
+    if (exited && json_unpack(exited, "{s:i, s:I, s:I}", "exit_code", &ret_status->exit_code, "finished_ns",
+                              &finished_ns, "length", &length) == 0) {
         ret_status->has_exit = true;
         ret_status->finished_ns = finished_ns;
         ret_status->log_length = length;
@@ -230,7 +235,8 @@ check_program(const char *path, const char *setting, char **ret_path, GError **e
 
     if (!real || access(real, X_OK) < 0) {
         free(real);
-        return sl_fail(error, SL_ERROR_INVALID, "%s: %s is not a program that can be run", setting, path ? path : "(none)");
+        return sl_fail(error, SL_ERROR_INVALID, "%s: %s is not a program that can be run", setting,
+                       path ? path : "(none)");
     }
     *ret_path = g_strdup(real);
     free(real);
@@ -249,7 +255,7 @@ memory_driver_open(const MemoryConfig *config, GError **error)
         return NULL;
     }
     self->root_kind = memory_root_probe(config->data, &self->root_reason);
-    sl_info("memory backend opened roots=%s%s%s", memory_root_kind_name(self->root_kind), self->root_reason ? " reason=" : "",
-            self->root_reason ? self->root_reason : "");
+    sl_info("memory backend opened roots=%s%s%s", memory_root_kind_name(self->root_kind),
+            self->root_reason ? " reason=" : "", self->root_reason ? self->root_reason : "");
     return &self->base;
 }

@@ -1,13 +1,22 @@
 #include "backends/memory/memory_options.h"
 
-#define REFUSED(name_, advice_) { .name = name_, .verdict = SL_OPTION_REFUSED, .advice = advice_ }
-#define NO_EFFECT(name_, advice_) { .name = name_, .verdict = SL_OPTION_NO_EFFECT, .advice = advice_ }
+#define REFUSED(name_, advice_)                                                                              \
+    {                                                                                                        \
+        .name = name_, .verdict = SL_OPTION_REFUSED, .advice = advice_                                       \
+    }
+#define NO_EFFECT(name_, advice_)                                                                            \
+    {                                                                                                        \
+        .name = name_, .verdict = SL_OPTION_NO_EFFECT, .advice = advice_                                     \
+    }
 
-static const char later_volumes[] = "volumes and bind mounts come with a later release; copy the files into an image instead";
+static const char later_volumes[] =
+    "volumes and bind mounts come with a later release; copy the files into an image instead";
 static const char later_network[] = "containers have no network in this release; leave the option out";
 static const char no_kernel[] = "the sandbox has no kernel of its own to set it in; leave the option out";
-static const char no_limit[] = "the sandbox does not limit this resource in this release. Limitation discarded.";
-static const char no_privilege[] = "programs in the sandbox have no privileges of the kernel's; it changes nothing";
+static const char no_limit[] =
+    "the sandbox does not limit this resource in this release. Limitation discarded.";
+static const char no_privilege[] =
+    "programs in the sandbox have no privileges of the kernel's; it changes nothing";
 
 const SlOption memory_options[] = {
     REFUSED("Healthcheck.Test", "health checks come with a later release; leave the option out"),
@@ -29,7 +38,8 @@ const SlOption memory_options[] = {
     NO_EFFECT("HostConfig.Dns", later_network),
     NO_EFFECT("HostConfig.DnsOptions", later_network),
     NO_EFFECT("HostConfig.DnsSearch", later_network),
-    REFUSED("HostConfig.RestartPolicy.Name!=no", "restart policies come with a later release; restart the container yourself"),
+    REFUSED("HostConfig.RestartPolicy.Name!=no",
+            "restart policies come with a later release; restart the container yourself"),
     NO_EFFECT("HostConfig.CapAdd", no_privilege),
     NO_EFFECT("HostConfig.CapDrop", no_privilege),
     NO_EFFECT("HostConfig.Privileged", no_privilege),
@@ -47,7 +57,8 @@ const SlOption memory_options[] = {
     REFUSED("HostConfig.DeviceCgroupRules", "the sandbox has no devices of the host's"),
     REFUSED("HostConfig.DeviceRequests", "the sandbox has no devices of the host's, GPUs included"),
     REFUSED("HostConfig.ReadonlyRootfs", "read-only root filesystems come with a later release"),
-    REFUSED("HostConfig.StorageOpt", "the size of a container's filesystem cannot be limited in this release"),
+    REFUSED("HostConfig.StorageOpt",
+            "the size of a container's filesystem cannot be limited in this release"),
     REFUSED("HostConfig.Runtime!=sandbox", "the only runtime of this release is \"sandbox\""),
     REFUSED("HostConfig.Isolation!=default", "the only isolation is \"default\""),
     NO_EFFECT("HostConfig.Init", "the container's agent reaps orphans in any case"),

@@ -59,7 +59,8 @@ userns_overlay_errno(const char *folder)
     pid_t child = fork();
 
     if (child == 0) {
-        g_autofree char *options = g_strdup_printf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work,userxattr", folder, folder, folder);
+        g_autofree char *options = g_strdup_printf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work,userxattr",
+                                                   folder, folder, folder);
 
         if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0 || mount("overlay", folder, "overlay", 0, options) < 0)
             _exit(errno);
@@ -106,7 +107,8 @@ memory_root_probe(const char *folder, char **ret_reason)
 static int
 open_in(int root_fd, const char *path, uint64_t flags, mode_t mode)
 {
-    struct open_how how = { .flags = flags | O_CLOEXEC, .mode = flags & O_CREAT ? mode : 0,
+    struct open_how how = { .flags = flags | O_CLOEXEC,
+                            .mode = flags & O_CREAT ? mode : 0,
                             .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
 
     return (int)syscall(SYS_openat2, root_fd, path, &how, sizeof how);
@@ -151,7 +153,8 @@ write_etc(int root_fd, const SlLaunchSpec *spec, GError **error)
     etc_fd = open_in(root_fd, "etc", O_RDONLY | O_DIRECTORY, 0);
     if (etc_fd < 0)
         return sl_fail_errno(error, errno, "opening /etc of the container");
-    return write_etc_file(etc_fd, "hosts", hosts, error) && write_etc_file(etc_fd, "hostname", hostname, error) &&
+    return write_etc_file(etc_fd, "hosts", hosts, error) &&
+           write_etc_file(etc_fd, "hostname", hostname, error) &&
            write_etc_file(etc_fd, "resolv.conf", "", error);
 }
 
@@ -209,8 +212,9 @@ memory_root_describe(MemoryRootKind kind, const SlLaunchSpec *spec)
 {
     if (kind == MEMORY_ROOT_COPY)
         return json_pack("{s:s, s:s}", "kind", "folder", "path", "root");
-    return json_pack("{s:s, s:[s], s:s, s:s}", "kind", kind == MEMORY_ROOT_OVERLAY ? "overlay" : "overlay-userns", "lower",
-                     spec->rootfs, "upper", "upper", "work", "work");
+    return json_pack("{s:s, s:[s], s:s, s:s}", "kind",
+                     kind == MEMORY_ROOT_OVERLAY ? "overlay" : "overlay-userns", "lower", spec->rootfs,
+                     "upper", "upper", "work", "work");
 }
 
 /* ---- native programs ---- */
@@ -219,7 +223,8 @@ memory_root_describe(MemoryRootKind kind, const SlLaunchSpec *spec)
 static int
 open_program(int root_fd, const DkContainerCreate *config)
 {
-    static const char *const folders[] = { "usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin" };
+    static const char *const folders[] = { "usr/local/sbin", "usr/local/bin", "usr/sbin",
+                                           "usr/bin",        "sbin",          "bin" };
     const char *name = config->entrypoint ? config->entrypoint[0] : config->cmd ? config->cmd[0] : NULL;
 
     if (!name)
@@ -244,9 +249,10 @@ memory_root_native_warning(const SlLaunchSpec *spec)
     sl_autofd int fd = root_fd >= 0 ? open_program(root_fd, spec->config) : -1;
     char head[sizeof stub - 1];
 
-    if (fd < 0 || pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head || memcmp(head, "\177ELF", 4) != 0 ||
-        memcmp(head, stub, sizeof head) == 0)
+    if (fd < 0 || pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head ||
+        memcmp(head, "\177ELF", 4) != 0 || memcmp(head, stub, sizeof head) == 0)
         return NULL;
-    return g_strdup("This image holds native programs: the sandbox of the memory backend runs its own busybox tools in place of the "
+    return g_strdup("This image holds native programs: the sandbox of the memory backend runs its own "
+                    "busybox tools in place of the "
                     "image's tools of the same name, and no other native program.");
 }

@@ -5,7 +5,11 @@
 
 #include "backends/core/driver.h"
 
-typedef enum MemoryRootKind { MEMORY_ROOT_OVERLAY, MEMORY_ROOT_OVERLAY_USERNS, MEMORY_ROOT_COPY } MemoryRootKind;
+typedef enum MemoryRootKind {
+    MEMORY_ROOT_OVERLAY,
+    MEMORY_ROOT_OVERLAY_USERNS,
+    MEMORY_ROOT_COPY
+} MemoryRootKind;
 
 /* Tries them in that order in folder. ret_reason: why not a better one (g_free), NULL for the first. */
 MemoryRootKind memory_root_probe(const char *folder, char **ret_reason);

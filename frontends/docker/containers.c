@@ -8,8 +8,12 @@ bool
 container_list(SlCall *call, GError **error)
 {
     static const SlQueryField query[] = {
-        { "all", SL_QUERY_BOOL, 0 },   { "size", SL_QUERY_BOOL, 0 },       { "limit", SL_QUERY_INT, 0 },
-        { "since", SL_QUERY_TEXT, 0 }, { "before", SL_QUERY_TEXT, 0 },     { "filters", SL_QUERY_FILTERS, 0 },
+        { "all", SL_QUERY_BOOL, 0 },
+        { "size", SL_QUERY_BOOL, 0 },
+        { "limit", SL_QUERY_INT, 0 },
+        { "since", SL_QUERY_TEXT, 0 },
+        { "before", SL_QUERY_TEXT, 0 },
+        { "filters", SL_QUERY_FILTERS, 0 },
         { 0 },
     };
 
@@ -98,8 +102,12 @@ bool
 container_attach(SlCall *call, GError **error)
 {
     static const SlQueryField query[] = {
-        { "stream", SL_QUERY_BOOL, 0 }, { "stdin", SL_QUERY_BOOL, 0 }, { "stdout", SL_QUERY_BOOL, 0 },
-        { "stderr", SL_QUERY_BOOL, 0 }, { "logs", SL_QUERY_BOOL, 0 },  { "detachKeys", SL_QUERY_TEXT, 0 },
+        { "stream", SL_QUERY_BOOL, 0 },
+        { "stdin", SL_QUERY_BOOL, 0 },
+        { "stdout", SL_QUERY_BOOL, 0 },
+        { "stderr", SL_QUERY_BOOL, 0 },
+        { "logs", SL_QUERY_BOOL, 0 },
+        { "detachKeys", SL_QUERY_TEXT, 0 },
         { 0 },
     };
 
@@ -119,9 +127,9 @@ bool
 container_logs(SlCall *call, GError **error)
 {
     static const SlQueryField query[] = {
-        { "follow", SL_QUERY_BOOL, 0 },     { "stdout", SL_QUERY_BOOL, 0 }, { "stderr", SL_QUERY_BOOL, 0 },
+        { "follow", SL_QUERY_BOOL, 0 },     { "stdout", SL_QUERY_BOOL, 0 },  { "stderr", SL_QUERY_BOOL, 0 },
         { "timestamps", SL_QUERY_BOOL, 0 }, { "details", SL_QUERY_BOOL, 0 }, { "since", SL_QUERY_TEXT, 0 },
-        { "until", SL_QUERY_TEXT, 1035 },   { "tail", SL_QUERY_TEXT, 0 },   { 0 },
+        { "until", SL_QUERY_TEXT, 1035 },   { "tail", SL_QUERY_TEXT, 0 },    { 0 },
     };
 
     return sl_forward(call, SL_FORWARD_STREAM, query, NULL, error);

@@ -8,8 +8,15 @@
 #include "frontends/docker/headers.h"
 
 const char *const sl_frontend_headers[] = {
-    "Api-Version", DK_API_VERSION_TEXT, "Docker-Experimental",                 "false",
-    "Ostype",      "linux",             "Server", "Sockerless/" SL_VERSION " (linux)", NULL,
+    "Api-Version",
+    DK_API_VERSION_TEXT,
+    "Docker-Experimental",
+    "false",
+    "Ostype",
+    "linux",
+    "Server",
+    "Sockerless/" SL_VERSION " (linux)",
+    NULL,
 };
 
 struct SlFrontend {

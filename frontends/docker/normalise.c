@@ -177,8 +177,7 @@ move_mac_address(int version, DkContainerCreate *create, GError **error)
     }
     if (!is_network_of_its_own(mode)) {
         if (version < 1044)
-            return sl_fail(error, SL_ERROR_INVALID,
-                           "conflicting options: mac-address and the network mode");
+            return sl_fail(error, SL_ERROR_INVALID, "conflicting options: mac-address and the network mode");
         return true;
     }
     if (json_object_size(endpoints) == 0) {

@@ -45,9 +45,9 @@ static void
 use_head(const SlHttpHead *head)
 {
     static const SlRoute routes[] = {
-        {"GET", "/images/{name...}/json", never_called, 0},
-        {"*", "/a/{x}/{y...}", never_called, 0},
-        {0},
+        { "GET", "/images/{name...}/json", never_called, 0 },
+        { "*", "/a/{x}/{y...}", never_called, 0 },
+        { 0 },
     };
     g_autoptr(GString) path = g_string_new(NULL);
     SlPathMatch match;
@@ -69,7 +69,7 @@ static Verdict
 parse(const char *bytes, size_t n, size_t n_step, bool is_response)
 {
     g_autoptr(SlHttpParser) parser = sl_http_parser_new(is_response);
-    Verdict verdict = {.body = g_string_new(NULL)};
+    Verdict verdict = { .body = g_string_new(NULL) };
     SlHttpParse result = SL_HTTP_MORE;
     g_autofree char *buffer = NULL;
 

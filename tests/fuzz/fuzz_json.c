@@ -38,8 +38,12 @@ static const SlJsonField fields[] = {
     SL_JSON_FIELD(Whole, map, "Map", SL_JSON_MAP, SL_JSON_NULL_EMPTY),
     SL_JSON_FIELD(Whole, strings, "Strings", SL_JSON_MAP, SL_JSON_STRING_VALUES),
     SL_JSON_FIELD(Whole, any, "Any", SL_JSON_ANY, 0),
-    { .key = "Lists", .kind = SL_JSON_MAP, .flags = SL_JSON_LIST_VALUES, .offset = offsetof(Whole, lists),
-      .nested = part_fields, .nested_size = sizeof(Part) },
+    { .key = "Lists",
+      .kind = SL_JSON_MAP,
+      .flags = SL_JSON_LIST_VALUES,
+      .offset = offsetof(Whole, lists),
+      .nested = part_fields,
+      .nested_size = sizeof(Part) },
     { 0 },
 };
 

@@ -8,7 +8,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { HEAD = 4, HAS_TTY = 1, STDOUT = 2, STDERR = 4, TIMESTAMPS = 8, DETAILS = 16, TAIL = 32, SINCE = 64, UNTIL = 128 };
+enum {
+    HEAD = 4,
+    HAS_TTY = 1,
+    STDOUT = 2,
+    STDERR = 4,
+    TIMESTAMPS = 8,
+    DETAILS = 16,
+    TAIL = 32,
+    SINCE = 64,
+    UNTIL = 128
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -63,9 +73,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
     uint8_t flags = data[0];
     size_t n_index = MIN(n - HEAD, (size_t)data[2] | (size_t)data[3] << 8), n_log = n - HEAD - n_index;
-    SlLogQuery query = { .stdout_ = flags & STDOUT, .stderr_ = flags & STDERR, .timestamps = flags & TIMESTAMPS,
-                         .details = flags & DETAILS, .details_text = "a=b", .tail = flags & TAIL ? data[1] : -1,
-                         .since_ns = flags & SINCE ? 1000 : 0, .until_ns = flags & UNTIL ? 5000 : 0 };
+    SlLogQuery query = { .stdout_ = flags & STDOUT,
+                         .stderr_ = flags & STDERR,
+                         .timestamps = flags & TIMESTAMPS,
+                         .details = flags & DETAILS,
+                         .details_text = "a=b",
+                         .tail = flags & TAIL ? data[1] : -1,
+                         .since_ns = flags & SINCE ? 1000 : 0,
+                         .until_ns = flags & UNTIL ? 5000 : 0 };
     g_autoptr(SlLogLines) lines = sl_log_lines_new(&query, flags & HAS_TTY);
     int index_fd = file_of(data + HEAD, n_index), fd = file_of(data + HEAD + n_index, n_log);
 

@@ -45,7 +45,8 @@ config_try(const uint8_t *data, size_t size)
 
     g_assert_true(sl_content_put(content, data, size, &config, NULL));
     text = g_strdup_printf("{\"schemaVersion\":2,\"config\":{\"mediaType\":\"" SL_MEDIA_OCI_CONFIG
-                           "\",\"digest\":\"%s\",\"size\":%zu},\"layers\":[]}", config, size);
+                           "\",\"digest\":\"%s\",\"size\":%zu},\"layers\":[]}",
+                           config, size);
     g_assert_true(sl_content_put(content, text, strlen(text), &manifest, NULL));
     image = sl_image_load(content, manifest, NULL);
     g_assert_true(!image || (image->os && image->architecture));
