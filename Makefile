@@ -39,7 +39,7 @@ conformance: build ## tests/conformance; SL_TEST_HOST=unix:///x.sock runs it aga
 	SL_BUILD=$(BUILD) $(PYTEST) tests/conformance $(if $(K),-k '$(K)')
 
 conformance-control: ## the same cases against Docker Engine (package docker.io, root), to judge the cases
-	tests/conformance/control.sh $(PYTEST) tests/conformance $(if $(K),-k '$(K)')
+	tests/support/control.sh $(PYTEST) tests/conformance $(if $(K),-k '$(K)')
 
 check-asan: deps ## units and conformance under AddressSanitizer and UBSan, in build-asan/
 	test -e build-asan/build.ninja || meson setup build-asan $(ASAN)

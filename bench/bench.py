@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests/conformance"))
+sys.path.insert(0, str(HERE.parent / "tests/support"))
 from engine import Engine, Stream, UPGRADE, demux, dial, request_bytes, until  # noqa: E402
 
 RUNS, SECONDS, LIST, MEGABYTES = 60, 3, 1000, 200

@@ -14,7 +14,7 @@ timeout 600 python3 -B bench/bench.py ours "$programs" "$load" "$build/bench-our
 engine=()
 if command -v dockerd >/dev/null && [ "$(id -u)" = 0 ]; then
     echo "bench: Docker Engine"
-    timeout 900 tests/conformance/control.sh python3 -B bench/bench.py engine "$load" "$build/bench-engine.json"
+    timeout 900 tests/support/control.sh python3 -B bench/bench.py engine "$load" "$build/bench-engine.json"
     engine=("$build/bench-engine.json")
 fi
 nproc=$(nproc) load=$(cut -d' ' -f1-3 /proc/loadavg)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # usage: test.sh BUILD
 #
-# Every unit test of the build folder, then tests/conformance on its programs. Both run whatever the other says; the last line is the
+# Every unit test of the build folder, then the suites that run its programs. Both run whatever the other says; the last line is the
 # total of their cases, and the exit status is 0 only when none failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -16,5 +16,5 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-exitcode=66:second_deadlock_stack=1:suppress
 export G_SLICE=always-malloc # recycled slices look like races to ThreadSanitizer, and hide leaks from AddressSanitizer
 
 nice meson test -C "$build" --print-errorlogs --num-processes 2
-SL_BUILD=$build timeout -k 10 900 nice python3 -B -m pytest -q -p no:cacheprovider --junit-xml="$cases" tests/tools_test.py tests/conformance
+SL_BUILD=$build timeout -k 10 1500 nice python3 -B -m pytest -q -p no:cacheprovider --junit-xml="$cases" tests/tools_test.py $(ls -d tests/conformance tests/security tests/recovery 2>/dev/null)
 exec python3 -B tools/totals.py "$results" "$cases"

@@ -4,12 +4,15 @@ Markers: differs(reason): an engine may answer otherwise, the case is for ours; 
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from daemon import ROOT, Apart, Serve, stage
-from engine import Engine
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+from daemon import ROOT, Apart, Serve, stage  # noqa: E402
+from engine import Engine  # noqa: E402
 
 CONTROL = os.environ.get("SL_TEST_HOST")
 BUILD = (Path.cwd() / os.environ.get("SL_BUILD", ROOT / "build")).resolve()
