@@ -1,5 +1,6 @@
 #include "agent/agent.h"
 #include "agent/root.h"
+#include "common/failpoint.h"
 #include "common/fd.h"
 #include "common/log.h"
 
@@ -29,7 +30,7 @@ store_exit(const json_t *json, GError **error)
     g_autofree char *text = sl_json_dump(json);
     sl_autofd int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    if (fd < 0)
+    if (fd < 0 || !sl_failpoint("agent.exit.before"))
         return sl_fail_errno(error, errno, "creating %s", temporary);
     if (!sl_fd_write_all(fd, text, strlen(text), temporary, error))
         return false;
@@ -80,6 +81,7 @@ check_end(SlAgent *agent)
     exit = sl_agent_exit_json(agent, agent->first);
     if (!store_exit(exit, &error))
         sl_error("exit code cannot be stored error=\"%s\"", error->message);
+    sl_failpoint("agent.exit.stored");
     sl_debug("container exited exit=%d length=%" G_GUINT64_FORMAT, agent->first->exit_code,
              sl_log_writer_length(agent->log));
     sl_agent_tell_exited(agent, agent->first);
@@ -223,6 +225,8 @@ prepare_run(SlAgent *agent, GError **error)
 
     if (!sl_root_make(&start->root, &agent->root_fd, error) || !sl_table_make(&agent->table, error))
         return false;
+    if (!sl_failpoint("agent.root.mounted"))
+        return sl_fail_errno(error, errno, "mounting the root filesystem");
     if (start->cwd && start->cwd[0] && !sl_root_make_folder(agent->root_fd, start->cwd, error))
         return false;
     agent->log = sl_log_writer_open(start->has_tty, error);
@@ -254,6 +258,7 @@ sl_agent_start(SlAgent *agent, SlRequest *request, GError **error)
     agent->first = sl_process_new(agent, &agent->start, error);
     if (!agent->first)
         return false;
+    sl_failpoint("agent.spawned");
     agent->state = SL_AGENT_STARTING;
     return true;
 }

@@ -1,6 +1,7 @@
 #include "backends/core/link.h"
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/thread.h"
 #include "net/ws.h"
@@ -147,6 +148,7 @@ loop_write(SlLink *link)
 static void
 answer_request(SlLink *link, json_int_t id, const json_t *message)
 {
+    sl_failpoint("link.answer.received");
     SL_LOCK_GUARD(&link->lock);
 
     for (Request **at = &link->requests; *at; at = &(*at)->next) {
@@ -329,6 +331,8 @@ flush(void *data)
                        strlen("{\"type\":\"shutdown\"}"));
         if (!loop_write(link) || is_close_wanted)
             loop_close(link);
+        if (messages->len > 0)
+            sl_failpoint("link.request.sent");
     }
     sl_link_unref(link); /* the post's */
 }

@@ -2,6 +2,7 @@
 #include "backends/core/run.h"
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/fd.h"
 #include "common/log.h"
 
@@ -245,6 +246,7 @@ sl_run_connect(SlContainer *container, const SlLaunchSpec *spec, bool is_adopted
 
     if (!driver->ops.agent_connect(driver, NULL, spec, &fd, error))
         return false;
+    sl_failpoint("link.connected");
     run = g_new0(SlRun, 1);
     run->container = sl_container_ref(container);
     run->is_adopted = is_adopted;

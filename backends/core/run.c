@@ -4,6 +4,7 @@
 
 #include "api/names.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/fd.h"
 #include "common/log.h"
 
@@ -25,14 +26,16 @@ static bool handle_event(SlContainer *container, const SlPosted *posted, GError 
 static bool
 open_folder(SlContainer *container, int *ret_fd, GError **error)
 {
-    int fd;
+    sl_autofd int fd = -1;
 
     if (mkdirat(container->core->containers_fd, container->id, 0700) < 0 && errno != EEXIST)
         return sl_fail_errno(error, errno, "creating the container's folder");
     fd = openat(container->core->containers_fd, container->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return sl_fail_errno(error, errno, "opening the container's folder");
-    *ret_fd = fd;
+    if (!sl_failpoint("driver.folder.made"))
+        return sl_fail_errno(error, errno, "creating the container's folder");
+    *ret_fd = sl_fd_steal(&fd);
     return true;
 }
 
@@ -217,9 +220,11 @@ delete_files(void *data)
         openat(container->core->containers_fd, container->id, O_PATH | O_DIRECTORY | O_CLOEXEC);
     SlLaunchSpec spec = sl_container_launch_spec(container, folder_fd);
 
+    sl_failpoint("remove.committed");
     if (!driver->ops.forget(driver, NULL, &spec, container->handle, &error) ||
         !sl_tree_remove(container->core->containers_fd, container->id, &error))
         sl_error("a removed container's files stay container=%s error=%s", container->id, error->message);
+    sl_failpoint("remove.files.gone");
 }
 
 static bool

@@ -1,5 +1,6 @@
 #include "backends/core/store.h"
 
+#include "common/failpoint.h"
 #include "common/fd.h"
 #include "common/log.h"
 #include "common/thread.h"
@@ -234,6 +235,12 @@ sl_store_close(SlStore *store)
 /* ---- committing ---- */
 
 static bool
+fail_injected(GError **error)
+{
+    return sl_fail_errno(error, errno, "storing state");
+}
+
+static bool
 run_write(SlStore *store, Statement which, GError **error)
 {
     AUTO_RESET Row *row = store->writes[which];
@@ -305,20 +312,36 @@ apply_members(SlStore *store, const Member *first, int64_t *n_events, int64_t *n
     return trim_events(store, n_events, error);
 }
 
+/* From BEGIN to COMMIT. */
+static bool
+write_members(SlStore *store, const Member *first, int64_t *n_events, int64_t *newest_ns, GError **error)
+{
+    if (!sl_failpoint("store.begin.before"))
+        return fail_injected(error);
+    if (!run_write(store, BEGIN, error))
+        return false;
+    if (!sl_failpoint("store.begin.after"))
+        return fail_injected(error);
+    if (!apply_members(store, first, n_events, newest_ns, error))
+        return false;
+    if (!sl_failpoint("store.commit.before"))
+        return fail_injected(error);
+    return run_write(store, COMMIT, error);
+}
+
 /* One transaction. The list ends where first's chain does. */
 static bool
 commit_members(SlStore *store, const Member *first, GError **error)
 {
     int64_t n_events = store->n_events, newest_ns = store->newest_ns;
 
-    if (!run_write(store, BEGIN, error))
-        return false;
-    if (!apply_members(store, first, &n_events, &newest_ns, error) || !run_write(store, COMMIT, error)) {
+    if (!write_members(store, first, &n_events, &newest_ns, error)) {
         /* A full disk has rolled back already. */
         if (!sqlite3_get_autocommit(store->db))
             run_write(store, ROLLBACK, NULL);
         return false;
     }
+    sl_failpoint("store.commit.after");
     store->n_events = n_events;
     store->newest_ns = newest_ns;
     return true;

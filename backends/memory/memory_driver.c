@@ -3,6 +3,7 @@
 #include "agent/protocol.h"
 #include "backends/memory/memory_options.h"
 #include "backends/memory/memory_root.h"
+#include "common/failpoint.h"
 #include "common/fd.h"
 #include "common/json_fields.h"
 #include "common/log.h"
@@ -91,7 +92,8 @@ spawn_agent(MemoryDriver *self, const SlLaunchSpec *spec, int listener, int log_
 {
     g_autofree char *token = g_strdup_printf(SL_AGENT_TOKEN_VARIABLE "=%s", spec->agent_token);
     char *argv[] = { self->agent, NULL };
-    char *envp[] = { token, NULL };
+    g_autofree char *failpoint = g_strdup(sl_failpoint_variable());
+    char *envp[] = { token, failpoint, NULL };
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t all, none;
@@ -127,9 +129,17 @@ memory_launch(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, char
 
     if (log_fd < 0)
         return sl_fail_errno(error, errno, "opening the agent's log");
-    if (!memory_root_make(self->root_kind, spec, cancel, error) || !listen_socket(spec, &listener, error) ||
-        !spawn_agent(self, spec, listener, log_fd, &pid, error))
+    if (!memory_root_make(self->root_kind, spec, cancel, error))
         return false;
+    if (!sl_failpoint("driver.root.made"))
+        return sl_fail_errno(error, errno, "making the container's filesystem");
+    if (!listen_socket(spec, &listener, error))
+        return false;
+    if (!sl_failpoint("driver.socket.bound"))
+        return sl_fail_errno(error, errno, "binding the agent's socket");
+    if (!spawn_agent(self, spec, listener, log_fd, &pid, error))
+        return false;
+    sl_failpoint("driver.agent.spawned");
     *ret_handle = g_strdup_printf("%d", (int)pid);
     return true;
 }
