@@ -26,7 +26,7 @@ typedef struct Event {
 } Event;
 
 struct SlEvents {
-    atomic_int refs; /* the owner's, the flusher's, each reader's */
+    atomic_int refs; /* the owner's, each reader's */
     SlStore *store;
 
     pthread_mutex_t readers_lock; /* of readers and told_ns; before lock */
@@ -34,11 +34,12 @@ struct SlEvents {
     int64_t told_ns;              /* all events up to here have been told */
 
     pthread_mutex_t lock;
-    pthread_cond_t closing;
+    pthread_cond_t wake; /* of the flusher */
     int64_t last_ns;
     GPtrArray *noted; /* not in any commit yet; borrowed from untold */
     GQueue untold;    /* noted or being committed, in the order of time; owned */
-    bool has_flusher, is_closing;
+    pthread_t flusher;
+    bool has_flusher, is_parked, is_closing;
 };
 
 struct SlEventReader {
@@ -71,7 +72,7 @@ events_unref(SlEvents *events)
     g_queue_clear_full(&events->untold, event_unref);
     g_ptr_array_unref(events->noted);
     g_ptr_array_unref(events->readers);
-    pthread_cond_destroy(&events->closing);
+    pthread_cond_destroy(&events->wake);
     pthread_mutex_destroy(&events->lock);
     pthread_mutex_destroy(&events->readers_lock);
     g_free(events);
@@ -93,7 +94,7 @@ sl_events_new(SlStore *store)
     pthread_mutex_init(&events->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&events->closing, &attr);
+    pthread_cond_init(&events->wake, &attr);
     pthread_condattr_destroy(&attr);
     return events;
 }
@@ -219,21 +220,28 @@ flush_wait(SlEvents *events)
     const Event *oldest;
 
     if (!events->is_closing)
-        pthread_cond_timedwait(&events->closing, &events->lock, &until);
+        pthread_cond_timedwait(&events->wake, &events->lock, &until);
     oldest = events->noted->len > 0 ? events->noted->pdata[0] : NULL;
     return oldest && (events->is_closing || sl_clock_monotonic_ms() - oldest->noted_ms >= FLUSH_MS);
 }
 
-/* Stores what nobody else's commit took along. Ends as soon as nothing is noted. */
+/* Stores what nobody else's commit took along. It lasts and is woken only when it parks: a busy daemon, whose commits take the events along, wakes it
+ * once every FLUSH_MS at most. */
 static void *
 flush_loop(void *data)
 {
     SlEvents *events = data;
 
     pthread_mutex_lock(&events->lock);
-    while (events->noted->len > 0) {
+    while (!events->is_closing || events->noted->len > 0) {
         g_autoptr(GError) error = NULL;
 
+        if (events->noted->len == 0) {
+            events->is_parked = true;
+            pthread_cond_wait(&events->wake, &events->lock);
+            events->is_parked = false;
+            continue;
+        }
         if (!flush_wait(events))
             continue;
         pthread_mutex_unlock(&events->lock);
@@ -241,11 +249,23 @@ flush_loop(void *data)
             sl_warn("flushing events failed error=\"%s\"", error->message);
         pthread_mutex_lock(&events->lock);
     }
-    events->has_flusher = false;
-    pthread_cond_broadcast(&events->closing);
     pthread_mutex_unlock(&events->lock);
-    events_unref(events);
     return NULL;
+}
+
+/* Lock held. The first event starts the flusher. False: there is no thread to be had, the caller stores by itself. */
+static bool
+wake_flusher(SlEvents *events)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!events->has_flusher)
+        events->has_flusher = sl_thread_start("events", flush_loop, events, &events->flusher, &error);
+    else if (events->is_parked)
+        pthread_cond_signal(&events->wake);
+    if (error)
+        sl_warn("storing an event at once error=\"%s\"", error->message);
+    return events->has_flusher;
 }
 
 static int
@@ -311,7 +331,7 @@ sl_events_emit(SlEvents *events, const char *type, const char *action, const cha
                json_t *attributes)
 {
     Event *event = g_new0(Event, 1);
-    bool needs_flusher;
+    bool is_flushed;
 
     event->refs = 1;
     event->thread = pthread_self();
@@ -324,30 +344,24 @@ sl_events_emit(SlEvents *events, const char *type, const char *action, const cha
     event_set_time(event, events->last_ns);
     g_ptr_array_add(events->noted, event);
     g_queue_push_tail(&events->untold, event);
-    needs_flusher = !events->has_flusher;
-    events->has_flusher = true;
+    is_flushed = wake_flusher(events);
     pthread_mutex_unlock(&events->lock);
-    if (!needs_flusher)
-        return;
-
-    g_autoptr(GError) error = NULL;
-
-    atomic_fetch_add(&events->refs, 1);
-    if (sl_thread_detach("events", flush_loop, events, &error))
-        return;
-    sl_warn("storing an event at once error=\"%s\"", error->message);
-    flush_loop(events);
+    if (!is_flushed)
+        sl_events_commit(events, NULL, 0, NULL);
 }
 
 void
 sl_events_free(SlEvents *events)
 {
+    bool has_flusher;
+
     pthread_mutex_lock(&events->lock);
     events->is_closing = true;
-    pthread_cond_broadcast(&events->closing);
-    while (events->has_flusher)
-        pthread_cond_wait(&events->closing, &events->lock);
+    has_flusher = events->has_flusher;
+    pthread_cond_signal(&events->wake);
     pthread_mutex_unlock(&events->lock);
+    if (has_flusher)
+        pthread_join(events->flusher, NULL);
 
     pthread_mutex_lock(&events->readers_lock);
     for (guint i = 0; i < events->readers->len; i++)
