@@ -8,7 +8,7 @@ ASAN = -Db_sanitize=address,undefined -Db_lundef=false
 TSAN = -Db_sanitize=thread -Db_lundef=false
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build demo run test unit conformance conformance-control check-asan check-tsan fuzz-replay bench \
+.PHONY: help deps build demo run test unit conformance conformance-control check-asan check-tsan fuzz-replay fuzz bench \
         clients-kit install fmt lint clean
 
 help: ## this list
@@ -54,6 +54,9 @@ check-tsan: deps ## units and conformance under ThreadSanitizer, in build-tsan/
 fuzz-replay: build ## every fuzz target over its corpus
 	meson test -C $(BUILD) --suite fuzz --print-errorlogs
 
+fuzz: ## search every fuzz target with libFuzzer for SECONDS=60 each; T='tar ws' chooses
+	tests/fuzz.sh $(or $(SECONDS),60) $(T)
+
 bench: deps build ## measure ours, and Docker Engine beside it where it is installed
 	bench/run.sh $(BUILD)
 
@@ -70,4 +73,4 @@ lint: ## house rules
 	$(PYTHON) -B tools/checksrc.py
 
 clean: ## remove the build folders
-	rm -rf build build-asan build-tsan
+	rm -rf build build-asan build-tsan build-fuzz

@@ -247,11 +247,11 @@ fail(SlWs *ws, unsigned code, const char *what, GError **error)
     return sl_fail(error, SL_ERROR_INVALID, "websocket: %s", what);
 }
 
-/* NUL is a character like any other here, unlike for GLib. */
+/* NUL is a character like any other here, unlike for GLib. Without data there is no pointer to add to either. */
 static bool
 is_utf8(const uint8_t *data, size_t n)
 {
-    const char *at = (const char *)data, *end = at + n;
+    const char *at = n > 0 ? (const char *)data : "", *end = at + n;
 
     while (at < end && !g_utf8_validate_len(at, (gsize)(end - at), &at)) {
         if (*at != '\0')
