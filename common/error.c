@@ -1,14 +1,16 @@
 #include "common/error.h"
 
+#include <errno.h>
+
 static const struct {
     SlErrorCode code;
     unsigned status;
 } statuses[] = {
-    { SL_ERROR_INVALID, 400 },      { SL_ERROR_UNAUTHORIZED, 401 }, { SL_ERROR_FORBIDDEN, 403 },
-    { SL_ERROR_NOT_FOUND, 404 },    { SL_ERROR_METHOD, 405 },       { SL_ERROR_CONFLICT, 409 },
-    { SL_ERROR_TOO_LARGE, 413 },    { SL_ERROR_HEADERS, 431 },      { SL_ERROR_SYSTEM, 500 },
-    { SL_ERROR_UNSUPPORTED, 501 },  { SL_ERROR_UNAVAILABLE, 503 },  { SL_ERROR_DEADLINE, 504 },
-    { SL_ERROR_NOT_MODIFIED, 304 }, { SL_ERROR_CANCELLED, 499 },
+    { SL_ERROR_INVALID, 400 },     { SL_ERROR_UNAUTHORIZED, 401 }, { SL_ERROR_FORBIDDEN, 403 },
+    { SL_ERROR_NOT_FOUND, 404 },   { SL_ERROR_METHOD, 405 },       { SL_ERROR_CONFLICT, 409 },
+    { SL_ERROR_TOO_LARGE, 413 },   { SL_ERROR_HEADERS, 431 },      { SL_ERROR_SYSTEM, 500 },
+    { SL_ERROR_UNSUPPORTED, 501 }, { SL_ERROR_UNAVAILABLE, 503 },  { SL_ERROR_DEADLINE, 504 },
+    { SL_ERROR_NO_SPACE, 507 },    { SL_ERROR_NOT_MODIFIED, 304 }, { SL_ERROR_CANCELLED, 499 },
 };
 
 /* G_DEFINE_QUARK keeps the quark in a plain variable: a data race when two threads raise their first errors. */
@@ -35,6 +37,23 @@ sl_fail(GError **error, SlErrorCode code, const char *format, ...)
     return false;
 }
 
+static SlErrorCode
+code_of_errno(int errnum)
+{
+    switch (errnum) {
+    case ENOSPC:
+    case EDQUOT:
+        return SL_ERROR_NO_SPACE;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EAGAIN: /* of fork and of a new thread */
+        return SL_ERROR_UNAVAILABLE;
+    default:
+        return SL_ERROR_SYSTEM;
+    }
+}
+
 bool
 sl_fail_errno(GError **error, int errnum, const char *format, ...)
 {
@@ -44,7 +63,7 @@ sl_fail_errno(GError **error, int errnum, const char *format, ...)
     va_start(args, format);
     what = g_strdup_vprintf(format, args);
     va_end(args);
-    return sl_fail(error, SL_ERROR_SYSTEM, "%s: %s", what, g_strerror(errnum));
+    return sl_fail(error, code_of_errno(errnum), "%s: %s", what, g_strerror(errnum));
 }
 
 unsigned

@@ -17,6 +17,7 @@ typedef enum SlErrorCode { /* Docker's error classes; sl_error_http_status() is 
                            SL_ERROR_UNSUPPORTED,  /* 501 */
                            SL_ERROR_UNAVAILABLE,  /* 503 */
                            SL_ERROR_DEADLINE,     /* 504 */
+                           SL_ERROR_NO_SPACE,     /* 507: the disk is full */
                            SL_ERROR_NOT_MODIFIED, /* 304: already started, already stopped */
                            SL_ERROR_CANCELLED,    /* the client left: nobody reads an answer */
 } SlErrorCode;
@@ -26,7 +27,8 @@ GQuark sl_error_quark(void);
 
 /* Sets error (which may be NULL) and returns false, so that `return sl_fail(…)` raises. */
 bool sl_fail(GError **error, SlErrorCode code, const char *format, ...) G_GNUC_PRINTF(3, 4);
-/* The same with ": strerror(errnum)" appended. ENOENT and the like stay SL_ERROR_SYSTEM: the caller knows better. */
+/* The same with ": strerror(errnum)" appended. A full disk is SL_ERROR_NO_SPACE, a lack of descriptors, memory or processes
+ * SL_ERROR_UNAVAILABLE; ENOENT and the like stay SL_ERROR_SYSTEM: the caller knows better. */
 bool sl_fail_errno(GError **error, int errnum, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 /* 500 for an error of another domain. */

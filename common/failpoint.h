@@ -9,6 +9,7 @@
  *
  *     NAME[:N][=ACTION]   at the N-th passing (default: the first) of the point in this process; ACTION is `kill` (default: SIGKILL to this
  *                         process) or an errno's name (ENOSPC, EIO, EMFILE, ENOMEM, EAGAIN, EACCES): the point fails with it, this once
+ *     trace               says each passing in the log
  *     /FILE               the file holds that; it is read at each passing, so that a running program can be armed, and is removed when it fires
  */
 #pragma once

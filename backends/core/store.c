@@ -86,10 +86,25 @@ row_reset(Row **row)
 /* Resets at the end of the scope: a statement that is not reset keeps its transaction open. */
 #define AUTO_RESET __attribute__((cleanup(row_reset)))
 
+static SlErrorCode
+error_code(sqlite3 *db)
+{
+    switch (sqlite3_errcode(db)) {
+    case SQLITE_FULL:
+        return SL_ERROR_NO_SPACE;
+    case SQLITE_NOMEM:
+    case SQLITE_CANTOPEN: /* of its own files, that are there: no descriptor is left */
+    case SQLITE_BUSY:
+        return SL_ERROR_UNAVAILABLE;
+    default:
+        return SL_ERROR_SYSTEM;
+    }
+}
+
 static bool
 fail_sqlite(sqlite3 *db, const char *what, GError **error)
 {
-    return sl_fail(error, SL_ERROR_SYSTEM, "%s: %s", what, sqlite3_errmsg(db));
+    return sl_fail(error, error_code(db), "%s: %s", what, sqlite3_errmsg(db));
 }
 
 static bool
@@ -259,7 +274,7 @@ apply_change(SlStore *store, const SlStoreChange *change, GError **error)
         is_bound = sqlite3_bind_text(row, 3, change->document, -1, SQLITE_STATIC) == SQLITE_OK;
     if (is_bound && sqlite3_step(row) == SQLITE_DONE)
         return true;
-    return sl_fail(error, SL_ERROR_SYSTEM, "storing %s %s: %s", change->kind, change->id,
+    return sl_fail(error, error_code(store->db), "storing %s %s: %s", change->kind, change->id,
                    sqlite3_errmsg(store->db));
 }
 

@@ -29,7 +29,8 @@ SlStore *sl_store_open(const char *path, GError **error);
 void sl_store_close(SlStore *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlStore, sl_store_close)
 
-/* Blocks until the changes are committed. Errors: SL_ERROR_SYSTEM (disk full, I/O), nothing is changed then. */
+/* Blocks until the changes are committed. Errors: SL_ERROR_NO_SPACE (disk full), SL_ERROR_UNAVAILABLE (no memory or descriptor), SL_ERROR_SYSTEM (I/O); nothing is changed
+ * then. */
 bool sl_store_commit(SlStore *store, const SlStoreChange *changes, size_t n_changes,
                      const SlStoreEvent *events, size_t n_events, GError **error);
 /* Every document of a kind, in the order they were first stored. A document that the callback refuses is reported and left where it is. */
