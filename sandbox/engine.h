@@ -10,6 +10,9 @@
 
 void sl_engine_start(void);
 
+/* Prints the guest's memory before its first instruction: the build makes it part of the program. */
+void sl_engine_print_memory(void);
+
 /* Before each run: how far the guest's memory may grow. */
 void sl_engine_set_memory_max(uint64_t bytes);
 

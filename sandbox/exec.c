@@ -113,13 +113,15 @@ is_applet_path(const char *path)
 {
     char folder[PATH_MAX], canonical[PATH_MAX];
     const char *name = base_name(path);
+    size_t length = (size_t)(name - path);
 
-    if ((size_t)snprintf(folder, sizeof folder, "%.*s/", (int)(name - path), path) >= sizeof folder)
+    if (!is_applet(name))
         return false;
+    memcpy(folder, path, length);
+    folder[length > 1 ? length - 1 : length] = '\0';
     if (sl_path_canonical(folder, true, canonical))
         return false;
-    return is_among(canonical, applet_folders, sizeof applet_folders / sizeof *applet_folders) &&
-           is_applet(name);
+    return is_among(canonical, applet_folders, sizeof applet_folders / sizeof *applet_folders);
 }
 
 void
@@ -138,35 +140,23 @@ sl_exec_print_applets(void)
 static ssize_t
 read_head(const char *absolute, char head[HEAD_SIZE])
 {
-    char canonical[PATH_MAX];
-    SlPlace place;
     struct stat status;
-    ssize_t length;
-    int result = sl_path_canonical(absolute, true, canonical);
-    int fd;
+    ssize_t length = 0;
+    int fd = sl_path_open_program(absolute);
 
-    if (result)
-        return result;
-    fd = sl_path_open(canonical, O_PATH | O_CLOEXEC, 0, &place);
-    if (fd < 0)
-        return fd == SL_IN_TREE ? -EACCES : fd;
-    if (fstat(fd, &status) < 0)
-        result = -errno;
-    else if (!S_ISREG(status.st_mode))
-        result = -EACCES;
-    else
-        result = sl_result(syscall(SYS_faccessat2, fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS));
-    close(fd);
-    if (result)
-        return result;
-
-    fd = sl_path_open(canonical, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0, &place);
     if (fd < 0)
         return fd;
-    length = read(fd, head, HEAD_SIZE - 1);
+    if (fstat(fd, &status) < 0)
+        length = -errno;
+    else if (!S_ISREG(status.st_mode))
+        length = -EACCES;
+    else
+        length = sl_result(syscall(SYS_faccessat2, fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS));
+    if (length == 0)
+        length = sl_result(read(fd, head, HEAD_SIZE - 1));
     close(fd);
     head[length > 0 ? length : 0] = '\0';
-    return length > 0 ? length : 0;
+    return length;
 }
 
 /* "#!interpreter argument": both in head. argument may be NULL. */
@@ -233,46 +223,65 @@ name_applet(char **argv, const char *path)
     argv[0] = strdup(applet);
 }
 
-/* Follows scripts to the program that runs. *argv may be replaced. */
-static bool
-resolve(const char *path, char ***argv, char ret_path[PATH_MAX], SlExecFailure *failure)
+/* A program by its path, with what was read of it. */
+typedef struct Candidate {
+    char path[PATH_MAX], absolute[PATH_MAX];
+    char head[HEAD_SIZE];
+    ssize_t length; /* of head; -errno */
+} Candidate;
+
+/* 0, or the error that path has. */
+static int
+look_at(Candidate *candidate, const char *path)
 {
-    char current[PATH_MAX], head[HEAD_SIZE], *interpreter, *argument;
+    int result = 0;
 
-    if (snprintf(current, sizeof current, "%s", path) >= (int)sizeof current)
-        return fail_open(failure, path, ENAMETOOLONG);
-    for (int depth = 0; depth <= MAX_INTERPRETERS; depth++) {
-        int result;
-        ssize_t length;
+    if (path != candidate->path && (size_t)snprintf(candidate->path, PATH_MAX, "%s", path) >= PATH_MAX)
+        return ENAMETOOLONG;
+    if (strcmp(path, "/proc/self/exe") == 0)
+        memcpy(candidate->absolute, program.path, PATH_MAX);
+    else
+        result = sl_path_absolute(AT_FDCWD, path, candidate->absolute);
+    if (!result)
+        candidate->length = read_head(candidate->absolute, candidate->head);
+    return result ? -result : candidate->length < 0 ? (int)-candidate->length : 0;
+}
 
-        if (strcmp(current, "/proc/self/exe") == 0)
-            memcpy(current, program.path, sizeof current);
-        result = sl_path_absolute(AT_FDCWD, current, ret_path);
-        if (result)
-            return fail_open(failure, current, -result);
-        length = read_head(ret_path, head);
-        if (length < 0)
-            return fail_open(failure, current, (int)-length);
-        if (length >= 2 && head[0] == '#' && head[1] == '!') {
-            if (!parse_script(head, &interpreter, &argument))
-                return fail(failure, ENOEXEC, 126, "exec: \"%s\": exec format error", current);
-            *argv = argv_for_script(*argv, interpreter, argument, current);
-            snprintf(current, sizeof current, "%s", interpreter);
-            continue;
-        }
-        if (length >= 4 && memcmp(head, "\177ELF", 4) == 0) {
-            if (!is_applet_path(ret_path))
-                return fail(failure, EACCES, 126,
-                            "%s: native programs need --runtime native or another backend", current);
-            name_applet(*argv, ret_path);
-            return true;
-        }
-        if (length >= 4 && memcmp(head, "\0asm", 4) == 0)
-            return fail(failure, EACCES, 126,
-                        "%s: WebAssembly programs (WASI) are not supported by this build", current);
-        return fail(failure, ENOEXEC, 126, "exec: \"%s\": exec format error", current);
+static bool
+check_native(const Candidate *candidate, char **argv, SlExecFailure *failure)
+{
+    if (candidate->length >= 4 && memcmp(candidate->head, "\177ELF", 4) == 0) {
+        if (!is_applet_path(candidate->absolute))
+            return fail(failure, EACCES, 126, "%s: native programs need --runtime native or another backend",
+                        candidate->path);
+        name_applet(argv, candidate->absolute);
+        return true;
     }
-    return fail_open(failure, path, ELOOP);
+    if (candidate->length >= 4 && memcmp(candidate->head, "\0asm", 4) == 0)
+        return fail(failure, EACCES, 126, "%s: WebAssembly programs (WASI) are not supported by this build",
+                    candidate->path);
+    return fail(failure, ENOEXEC, 126, "exec: \"%s\": exec format error", candidate->path);
+}
+
+/* Follows scripts to the program that runs; candidate was looked at. *argv may be replaced. */
+static bool
+resolve(Candidate *candidate, char ***argv, SlExecFailure *failure)
+{
+    for (int depth = 0; depth <= MAX_INTERPRETERS; depth++) {
+        char interpreter[HEAD_SIZE], *found, *argument;
+        int error;
+
+        if (candidate->length < 2 || candidate->head[0] != '#' || candidate->head[1] != '!')
+            return check_native(candidate, *argv, failure);
+        if (!parse_script(candidate->head, &found, &argument))
+            return fail(failure, ENOEXEC, 126, "exec: \"%s\": exec format error", candidate->path);
+        *argv = argv_for_script(*argv, found, argument, candidate->path);
+        snprintf(interpreter, sizeof interpreter, "%s", found);
+        error = look_at(candidate, interpreter);
+        if (error)
+            return fail_open(failure, interpreter, error);
+    }
+    return fail_open(failure, candidate->path, ELOOP);
 }
 
 /* ---- PATH ---- */
@@ -290,24 +299,25 @@ find_variable(char *const *envp, const char *name)
 }
 
 static bool
-search_path(const char *name, char *const *envp, char ret[PATH_MAX], SlExecFailure *failure)
+search_path(const char *name, char *const *envp, Candidate *ret_found, SlExecFailure *failure)
 {
     const char *folders = find_variable(envp, "PATH");
-    char absolute[PATH_MAX], head[HEAD_SIZE];
     bool denied = false;
 
+    if (!*name)
+        return fail(failure, ENOENT, 127, "exec: \"\": executable file not found in $PATH");
     if (!folders)
         folders = default_path;
     for (;;) {
         size_t length = strcspn(folders, ":");
 
-        if (snprintf(ret, PATH_MAX, "%.*s%s%s", (int)length, folders, length ? "/" : "", name) < PATH_MAX &&
-            sl_path_absolute(AT_FDCWD, ret, absolute) == 0) {
-            ssize_t found = read_head(absolute, head);
+        if (snprintf(ret_found->path, PATH_MAX, "%.*s%s%s", (int)length, folders, length ? "/" : "", name) <
+            PATH_MAX) {
+            int error = look_at(ret_found, ret_found->path);
 
-            if (found >= 0)
+            if (!error)
                 return true;
-            denied = denied || found == -EACCES;
+            denied = denied || error == EACCES;
         }
         if (!folders[length])
             break;
@@ -318,22 +328,25 @@ search_path(const char *name, char *const *envp, char ret[PATH_MAX], SlExecFailu
     return fail(failure, ENOENT, 127, "exec: \"%s\": executable file not found in $PATH", name);
 }
 
+static bool
+find_program(const char *path, char *const *argv, char *const *envp, Candidate *ret_found,
+             SlExecFailure *failure)
+{
+    int error;
+
+    if (!path && !strchr(argv[0], '/'))
+        return search_path(argv[0], envp, ret_found, failure);
+    path = path ? path : argv[0];
+    error = look_at(ret_found, path);
+    return !error || fail_open(failure, path, error);
+}
+
 bool
 sl_exec_load(const char *path, char **argv, char **envp, SlExecFailure *ret_failure)
 {
-    char found[PATH_MAX], absolute[PATH_MAX];
+    Candidate found;
 
-    if (!path) {
-        path = argv[0];
-        if (!strchr(path, '/')) {
-            if (!*path || !search_path(path, envp, found, ret_failure))
-                return *path
-                           ? false
-                           : fail(ret_failure, ENOENT, 127, "exec: \"\": executable file not found in $PATH");
-            path = found;
-        }
-    }
-    if (!resolve(path, &argv, absolute, ret_failure)) {
+    if (!find_program(path, argv, envp, &found, ret_failure) || !resolve(&found, &argv, ret_failure)) {
         strings_free(argv);
         strings_free(envp);
         return false;
@@ -342,7 +355,7 @@ sl_exec_load(const char *path, char **argv, char **envp, SlExecFailure *ret_fail
     strings_free(program.envp);
     program.argv = argv;
     program.envp = envp;
-    memcpy(program.path, absolute, sizeof absolute);
+    memcpy(program.path, found.absolute, strlen(found.absolute) + 1);
     sl_process_set_command(argv);
     return true;
 }

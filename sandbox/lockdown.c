@@ -25,9 +25,9 @@ allow(int ruleset, int fd, uint64_t access)
 }
 
 static void
-allow_path(int ruleset, const char *path, uint64_t access)
+allow_device(int ruleset, int dev_fd, const char *name, uint64_t access)
 {
-    int fd = open(path, O_PATH | O_CLOEXEC);
+    int fd = (int)syscall(SYS_openat, dev_fd, name, O_PATH | O_CLOEXEC);
 
     if (fd >= 0) {
         allow(ruleset, fd, access);
@@ -51,14 +51,15 @@ handled_access(long version)
 static void
 restrict_files(void)
 {
-    static const char *const devices[] = { "/dev/null",    "/dev/zero", "/dev/full", "/dev/random",
-                                           "/dev/urandom", "/dev/tty",  "/dev/ptmx", "/dev/pts" };
+    static const char *const devices[] = {
+        "null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts"
+    };
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     struct landlock_ruleset_attr attributes = { .handled_access_fs = handled_access(version) };
     uint64_t never =
         LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK;
     uint64_t truncate = attributes.handled_access_fs & ACCESS_TRUNCATE;
-    int ruleset;
+    int ruleset, dev_fd;
 
     if (version < 1)
         return; /* an older kernel, or switched off */
@@ -66,8 +67,10 @@ restrict_files(void)
     if (ruleset < 0)
         return;
     allow(ruleset, sl_paths_root_fd(), attributes.handled_access_fs & ~never);
-    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
-        allow_path(ruleset, devices[i], file_access | truncate);
+    dev_fd = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; dev_fd >= 0 && i < sizeof devices / sizeof *devices; i++)
+        allow_device(ruleset, dev_fd, devices[i], file_access | truncate);
+    close(dev_fd);
     syscall(SYS_landlock_restrict_self, ruleset, 0);
     close(ruleset);
 }

@@ -101,6 +101,10 @@ parse_options(Options *options, char **argv)
             sl_exec_print_applets();
             exit(0);
         }
+        if (strcmp(name, "--memory-image") == 0) {
+            sl_engine_print_memory();
+            exit(0);
+        }
         if (strcmp(name, "--tty") == 0) {
             options->has_tty = true;
             continue;

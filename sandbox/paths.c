@@ -61,13 +61,13 @@ sl_path_cwd(void)
 /* ---- one lookup beneath the root ---- */
 
 static int
-open_beneath(const char *absolute, int flags, uint32_t mode)
+open_in_root(const char *absolute, int flags, uint32_t mode, uint64_t resolve)
 {
     struct open_how how = {
         .flags =
             (unsigned)flags & ~(unsigned)0100000, /* O_LARGEFILE: openat2 refuses what it does not know */
         .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+        .resolve = resolve,
     };
 
     while (*absolute == '/')
@@ -77,6 +77,12 @@ open_beneath(const char *absolute, int flags, uint32_t mode)
     if (flags & O_PATH)
         return sl_result(syscall(SYS_openat2, root_fd, absolute, &how, sizeof how));
     return (int)sl_blocking_call(SYS_openat2, root_fd, (long)absolute, (long)&how, sizeof how, 0, 0);
+}
+
+static int
+open_beneath(const char *absolute, int flags, uint32_t mode)
+{
+    return open_in_root(absolute, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
 static bool
@@ -138,9 +144,15 @@ walk_into_link(Walk *walk, size_t length_before, const char *text)
     return 0;
 }
 
-/* Looks at walk->done, whose last name was just added. 1: it was a symlink and has been replaced. */
+/* What the name just added to walk->done may be, beside a folder or a link to one. */
+typedef struct Allowed {
+    bool file, nothing;
+    bool link; /* which is not followed */
+} Allowed;
+
+/* Looks at walk->done. 1: it was a symlink and has been replaced. */
 static int
-walk_look(Walk *walk, size_t length_before, bool is_last, bool follow)
+walk_look(Walk *walk, size_t length_before, Allowed may_be)
 {
     char text[PATH_MAX];
     const char *inside;
@@ -150,7 +162,7 @@ walk_look(Walk *walk, size_t length_before, bool is_last, bool follow)
     int fd, result;
 
     if (tree) {
-        if (!follow || tree->is_magic(inside) || !tree->link(inside, text, sizeof text))
+        if (may_be.link || tree->is_magic(inside) || !tree->link(inside, text, sizeof text))
             return 0;
         result = walk_into_link(walk, length_before, text);
         return result ? result : 1;
@@ -158,14 +170,14 @@ walk_look(Walk *walk, size_t length_before, bool is_last, bool follow)
 
     fd = open_beneath(walk->done, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd < 0)
-        return fd == -ENOENT && is_last ? 0 : fd;
+        return fd == -ENOENT && may_be.nothing ? 0 : fd;
     if (fstat(fd, &status) < 0) {
         close(fd);
         return -EIO;
     }
-    if (!S_ISLNK(status.st_mode) || !follow) {
+    if (!S_ISLNK(status.st_mode) || may_be.link) {
         close(fd);
-        return S_ISDIR(status.st_mode) || is_last ? 0 : -ENOTDIR;
+        return S_ISDIR(status.st_mode) || may_be.file ? 0 : -ENOTDIR;
     }
     length = readlinkat(fd, "", text, sizeof text - 1);
     close(fd);
@@ -205,22 +217,49 @@ walk_step(Walk *walk, bool follow_last)
         return 0;
 
     /* "link/" means the folder behind it, also for lstat */
-    result = walk_look(walk, before, is_last, !is_last || follow_last || *walk->todo);
+    result = walk_look(
+        walk, before,
+        (Allowed){ .file = is_last, .nothing = is_last, .link = is_last && !follow_last && !*walk->todo });
     return result < 0 ? result : 0;
+}
+
+/* All that is left in one look, when nothing in it needs more. False: it must be walked. */
+static bool
+walk_rest(Walk *walk, bool follow_last)
+{
+    size_t before = strlen(walk->done), length = strlen(walk->todo);
+    const char *inside, *slash;
+
+    if (has_dots(walk->todo) || walk->todo[length - 1] == '/' || walk->todo[0] != '/' ||
+        before + length >= PATH_MAX)
+        return false;
+    memcpy(walk->done + before, walk->todo, length + 1);
+    slash = strrchr(walk->done, '/');
+    if (strlen(slash) <= NAME_MAX && !tree_with_prefix(walk->done, &inside)) {
+        walk->todo[0] = '\0';
+        if (walk_look(walk, (size_t)(slash - walk->done), (Allowed){ .file = true, .link = !follow_last }) >=
+            0)
+            return true;
+        memcpy(walk->todo, walk->done + before, length + 1);
+    }
+    walk->done[before] = '\0';
+    return false;
 }
 
 int
 sl_path_canonical(const char *absolute, bool follow_last, char ret[PATH_MAX])
 {
-    Walk walk = { .links = 0 };
+    Walk walk;
     size_t length = strlen(absolute);
     int result;
 
     if (length >= PATH_MAX)
         return -ENAMETOOLONG;
+    walk.done[0] = '\0';
+    walk.links = 0;
     memcpy(walk.todo, absolute, length + 1);
     while (walk.todo[strspn(walk.todo, "/")]) {
-        result = walk_step(&walk, follow_last);
+        result = walk_rest(&walk, follow_last) ? 0 : walk_step(&walk, follow_last);
         if (result)
             return result;
     }
@@ -231,6 +270,29 @@ sl_path_canonical(const char *absolute, bool follow_last, char ret[PATH_MAX])
 }
 
 /* ---- opening ---- */
+
+/*
+ * The kernel follows the links, which costs less than a walk. It knows nothing of trees: what lies under one,
+ * or is not found, must be walked to.
+ */
+static int
+open_through_links(const char *absolute, int flags)
+{
+    int fd = open_in_root(absolute, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+    char link[64], text[PATH_MAX];
+    const char *inside;
+    size_t prefix = strlen(root_path);
+    ssize_t length;
+
+    if (fd < 0)
+        return fd;
+    length = readlink(descriptor_path(fd, link), text, sizeof text - 1);
+    text[length > 0 ? length : 0] = '\0';
+    if (strncmp(text, root_path, prefix) == 0 && !tree_with_prefix(text + prefix, &inside))
+        return fd;
+    close(fd);
+    return -ELOOP;
+}
 
 int
 sl_path_open(const char *absolute, int flags, uint32_t mode, SlPlace *ret_place)
@@ -264,9 +326,29 @@ sl_path_open(const char *absolute, int flags, uint32_t mode, SlPlace *ret_place)
         result = open_beneath(path, flags, mode);
         if (result != -ELOOP || (must_be_canonical && !follow))
             return result;
+        if (!must_be_canonical && !(flags & O_CREAT)) {
+            result = open_through_links(path, flags);
+            if (result >= 0)
+                return result;
+        }
         must_be_canonical = true;
     }
     return -ELOOP;
+}
+
+int
+sl_path_open_program(const char *absolute)
+{
+    const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    const char *inside;
+    SlPlace place;
+    int fd;
+
+    /* The kernel follows the links: there is no program in a tree that one could lead to. */
+    if (!tree_with_prefix(absolute, &inside))
+        return open_in_root(absolute, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+    fd = sl_path_open(absolute, flags, 0, &place);
+    return fd == SL_IN_TREE ? -EACCES : fd;
 }
 
 int

@@ -55,6 +55,9 @@ int sl_path_canonical(const char *absolute, bool follow_last, char ret[PATH_MAX]
  */
 int sl_path_open(const char *absolute, int flags, uint32_t mode, SlPlace *ret_place);
 
+/* A program for reading, symlinks followed: a descriptor or -errno, -EACCES for what is not a file. */
+int sl_path_open_program(const char *absolute);
+
 /* The folder that holds the last name, O_PATH, and that name; for making, removing and renaming. -EBUSY at a
  * tree. */
 int sl_path_open_parent(const char *absolute, char ret_name[NAME_MAX + 1]);
