@@ -4,6 +4,7 @@
 #include "agent/link.h"
 #include "agent/log_writer.h"
 #include "agent/message.h"
+#include "agent/pause.h"
 #include "agent/poller.h"
 #include "agent/process.h"
 #include "agent/table.h"
@@ -34,6 +35,7 @@ struct SlAgent {
     int root_fd;
     SlTable table;
     SlProcess *first; /* the container's process; stays after its exit until the next start */
+    SlPause pause;
     GPtrArray *execs; /* owned SlProcess: running ones, and the latest that ended */
     SlDeadline kill_again;
     unsigned n_kills; /* rounds since the first process ended */
@@ -80,6 +82,8 @@ void sl_agent_process_started(SlAgent *agent, SlProcess *process);
 void sl_agent_process_ended(SlAgent *agent, SlProcess *process);
 /* The log cannot be written now; it is tried again by and by. */
 void sl_agent_log_stuck(SlAgent *agent);
+bool sl_agent_pause(SlAgent *agent, GError **error);
+bool sl_agent_unpause(SlAgent *agent, GError **error);
 /* Kills everything; the agent ends when it is gone. */
 void sl_agent_shutdown(SlAgent *agent);
 /* Frees what belongs to the run. */

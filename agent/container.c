@@ -78,6 +78,7 @@ check_end(SlAgent *agent)
     sl_deadline_clear(agent->poller, &agent->log_retry);
 
     agent->state = SL_AGENT_EXITED;
+    sl_pause_clear(&agent->pause);
     exit = sl_agent_exit_json(agent, agent->first);
     if (!store_exit(exit, &error))
         sl_error("exit code cannot be stored error=\"%s\"", error->message);
@@ -302,6 +303,8 @@ sl_agent_exec(SlAgent *agent, SlRequest *request, GError **error)
 
     if (agent->state != SL_AGENT_RUNNING || agent->first->has_exited || agent->is_ending)
         return sl_fail(error, SL_ERROR_CONFLICT, "container is not running");
+    if (agent->pause.is_on)
+        return sl_fail(error, SL_ERROR_CONFLICT, "container is paused");
     if (used && !used->is_over)
         return sl_fail(error, SL_ERROR_CONFLICT, "channel %u is in use", used->channel);
     if (n_config > MAX_CONFIG_BYTES || strlen(request->exec_id) > 256)
@@ -318,6 +321,26 @@ sl_agent_exec(SlAgent *agent, SlRequest *request, GError **error)
     if (used)
         g_ptr_array_remove(agent->execs, used);
     g_ptr_array_add(agent->execs, exec);
+    return true;
+}
+
+bool
+sl_agent_pause(SlAgent *agent, GError **error)
+{
+    if (agent->state != SL_AGENT_RUNNING || agent->first->has_exited)
+        return sl_fail(error, SL_ERROR_CONFLICT, "container is not running");
+    for (unsigned i = 0; i < agent->execs->len; i++)
+        if (((SlProcess *)agent->execs->pdata[i])->is_starting)
+            return sl_fail(error, SL_ERROR_CONFLICT, "an exec is starting, try again");
+    return sl_pause_begin(&agent->pause, error);
+}
+
+bool
+sl_agent_unpause(SlAgent *agent, GError **error)
+{
+    if (agent->state != SL_AGENT_RUNNING)
+        return sl_fail(error, SL_ERROR_CONFLICT, "container is not running");
+    sl_pause_end(&agent->pause);
     return true;
 }
 

@@ -145,11 +145,12 @@ hello_json(SlAgent *agent)
 {
     static const char *const states[] = { "idle", "idle", "running", "exited" };
     const SlProcess *first = agent->first;
-    json_t *json = json_pack(
-        "{s:s, s:i, s:s, s:s, s:i, s:I, s:I, s:I, s:o}", "type", "hello", "version", SL_AGENT_VERSION,
-        "container", agent->container, "state", states[agent->state], "pid", first ? (int)first->pid : 0,
-        "started_ns", first ? (json_int_t)first->started_ns : 0, "length", (json_int_t)log_length(agent),
-        "stdin_received", first ? (json_int_t)first->input.received : 0, "execs", execs_json(agent));
+    json_t *json = json_pack("{s:s, s:i, s:s, s:s, s:b, s:i, s:I, s:I, s:I, s:o}", "type", "hello", "version",
+                             SL_AGENT_VERSION, "container", agent->container, "state", states[agent->state],
+                             "paused", agent->pause.is_on, "pid", first ? (int)first->pid : 0, "started_ns",
+                             first ? (json_int_t)first->started_ns : 0, "length",
+                             (json_int_t)log_length(agent), "stdin_received",
+                             first ? (json_int_t)first->input.received : 0, "execs", execs_json(agent));
 
     if (agent->state == SL_AGENT_EXITED)
         json_object_set_new(json, "exit", sl_agent_exit_json(agent, first));
@@ -254,6 +255,12 @@ act(SlAgent *agent, SlRequest *request, GError **error)
         top = sl_agent_top(agent);
         json_object_set_new(top, "id", json_integer(request->id));
         send_json(agent, top);
+        return true;
+    case SL_REQUEST_PAUSE:
+    case SL_REQUEST_UNPAUSE:
+        if (!(request->type == SL_REQUEST_PAUSE ? sl_agent_pause : sl_agent_unpause)(agent, error))
+            return false;
+        answer_ok(agent, request->id);
         return true;
     case SL_REQUEST_SHUTDOWN:
         sl_agent_shutdown(agent);

@@ -43,8 +43,9 @@ static const struct {
     const char *name;
     SlRequestType type;
 } type_names[] = {
-    { "start", SL_REQUEST_START },   { "exec", SL_REQUEST_EXEC }, { "signal", SL_REQUEST_SIGNAL },
-    { "resize", SL_REQUEST_RESIZE }, { "top", SL_REQUEST_TOP },   { "shutdown", SL_REQUEST_SHUTDOWN },
+    { "start", SL_REQUEST_START },   { "exec", SL_REQUEST_EXEC },       { "signal", SL_REQUEST_SIGNAL },
+    { "resize", SL_REQUEST_RESIZE }, { "top", SL_REQUEST_TOP },         { "shutdown", SL_REQUEST_SHUTDOWN },
+    { "pause", SL_REQUEST_PAUSE },   { "unpause", SL_REQUEST_UNPAUSE },
 };
 
 static SlRequestType
@@ -119,6 +120,8 @@ check_request(const SlRequest *request, SlRequestType type, GError **error)
         return true;
     case SL_REQUEST_RESIZE:
     case SL_REQUEST_TOP:
+    case SL_REQUEST_PAUSE:
+    case SL_REQUEST_UNPAUSE:
     case SL_REQUEST_SHUTDOWN:
         return true;
     }

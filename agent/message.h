@@ -11,6 +11,8 @@ typedef enum SlRequestType {
     SL_REQUEST_SIGNAL,
     SL_REQUEST_RESIZE,
     SL_REQUEST_TOP,
+    SL_REQUEST_PAUSE,
+    SL_REQUEST_UNPAUSE,
     SL_REQUEST_SHUTDOWN,
 } SlRequestType;
 

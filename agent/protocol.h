@@ -20,10 +20,12 @@
  *   signal   id, signal (number), channel; channel 0 is the container's first process                                      → ok
  *   resize   id, channel, rows, cols                                                                                       → ok
  *   top      id                                                                                                            → top
+ *   pause    id: every process is stopped; none of them runs when the answer comes. Execs are refused until unpause             → ok
+ *   unpause  id: those that ran before run on                                                                               → ok
  *   shutdown the agent kills what is left, and ends. No answer: the link closes.
  *
  * agent → daemon
- *   hello    version, container, state "idle"|"running"|"exited", pid, started_ns, length (of the log), stdin_received,
+ *   hello    version, container, state "idle"|"running"|"exited", paused, pid, started_ns, length (of the log), stdin_received,
  *            exit {…as exited…} when exited, execs [{channel, exec_id, pid, is_running, exit_code, tty, config}]
  *            Behind it comes a WINDOW for channel 0 and every exec that runs: what was received and not taken by the process still counts.
  *            While a start is in progress hello waits for its outcome. Finished execs are listed as long as there is room, the latest last.

@@ -1,6 +1,7 @@
 #include "backends/core/container.h"
 
 #include "backends/core/exec.h"
+#include "backends/core/update.h"
 
 #include <string.h>
 
@@ -18,6 +19,7 @@ sl_container_new(SlCore *core, const char *id, DkContainerCreate *config, char *
     container->config_text = config_text;
     container->log = sl_log_new(container->folder, container->config.tty);
     container->state.auto_remove = container->config.host_config.auto_remove;
+    sl_restart_policy_read(&container->config.host_config.restart_policy, &container->state.restart, NULL);
     container->waiters = g_ptr_array_new();
     container->execs = g_ptr_array_new_with_free_func((GDestroyNotify)sl_exec_unref);
     container->stdin_feeds = g_ptr_array_new_with_free_func((GDestroyNotify)sl_feed_unref);
@@ -87,6 +89,19 @@ sl_container_is_running(SlContainer *container)
     return sl_container_get_state(container, NULL).phase == SL_PHASE_RUNNING;
 }
 
+bool
+sl_container_check_active(SlContainer *container, const char *what, GError **error)
+{
+    SlState state = sl_container_get_state(container, NULL);
+
+    if (state.is_paused)
+        return sl_fail(error, SL_ERROR_CONFLICT, "Container %s is paused, unpause the container before %s",
+                       container->id, what);
+    if (state.phase == SL_PHASE_RESTARTING || (state.phase == SL_PHASE_STARTING && state.is_policy_start))
+        return sl_fail(error, SL_ERROR_CONFLICT, SL_CONTAINER_IS_RESTARTING, container->id);
+    return true;
+}
+
 SlLink *
 sl_container_dup_link(SlContainer *container, GError **error)
 {
@@ -100,20 +115,41 @@ sl_container_dup_link(SlContainer *container, GError **error)
 
 /* ---- the stored form ---- */
 
+/* A start in progress is nothing to be found again: what it comes to is. */
+static SlPhase
+stored_phase(const SlState *state)
+{
+    if (state->phase != SL_PHASE_STARTING)
+        return state->phase;
+    if (state->is_policy_start)
+        return SL_PHASE_RESTARTING;
+    return state->started_ns ? SL_PHASE_EXITED : SL_PHASE_CREATED;
+}
+
+static json_t *
+state_to_json(const SlState *state)
+{
+    return json_pack(
+        "{s:i, s:b, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I}", "phase",
+        (int)stored_phase(state), "is_paused", state->is_paused, "is_stopping", state->is_stopping,
+        "is_remove_wanted", state->is_remove_wanted, "is_kept", state->is_kept, "is_user_stopped",
+        state->is_user_stopped, "is_last_run", state->is_last_run, "restart", (int)state->restart.kind,
+        "max_retries", state->restart.max_retries, "restart_count", state->restart_count, "back_off_ms",
+        state->back_off_ms, "attempt", state->attempt, "pid", state->pid, "exit_code", state->exit_code,
+        "started_ns", (json_int_t)state->started_ns, "finished_ns", (json_int_t)state->finished_ns);
+}
+
 char *
 sl_container_to_document(SlContainer *container)
 {
     SL_LOCK_GUARD(&container->lock);
     const SlState *state = &container->state;
     g_autofree char *head = NULL;
-    g_autoptr(json_t) document = json_pack(
-        "{s:s, s:I, s:s*, s:s, s:s*, s:s, s:s*, s:s*, s:{s:i, s:b, s:b, s:i, s:i, s:i, s:I, s:I}}", "name",
-        container->name, "created_ns", (json_int_t)container->created_ns, "image", container->image_name,
-        "image_id", container->image_id, "rootfs", container->rootfs, "token", container->token, "handle",
-        container->handle, "error", container->error, "state", "phase", (int)state->phase, "is_stopping",
-        state->is_stopping, "is_remove_wanted", state->is_remove_wanted, "attempt", state->attempt, "pid",
-        state->pid, "exit_code", state->exit_code, "started_ns", (json_int_t)state->started_ns, "finished_ns",
-        (json_int_t)state->finished_ns);
+    g_autoptr(json_t) document =
+        json_pack("{s:s, s:I, s:s*, s:s, s:s*, s:s, s:s*, s:s*, s:o}", "name", container->name, "created_ns",
+                  (json_int_t)container->created_ns, "image", container->image_name, "image_id",
+                  container->image_id, "rootfs", container->rootfs, "token", container->token, "handle",
+                  container->handle, "error", container->error, "state", state_to_json(state));
 
     /* The config is text already and never changes: it is put in, not built again. */
     head = sl_json_dump(document);
@@ -122,18 +158,37 @@ sl_container_to_document(SlContainer *container)
 }
 
 static bool
+is_stored_phase(int phase)
+{
+    return (phase >= SL_PHASE_CREATED && phase <= SL_PHASE_REMOVING) || phase == SL_PHASE_RESTARTING;
+}
+
+static bool
 state_from_json(json_t *json, SlState *state, GError **error)
 {
-    int phase, is_stopping, is_remove_wanted;
+    int phase, is_stopping, is_remove_wanted, is_paused = 0, is_kept = 0, is_user_stopped = 0,
+                                              is_last_run = 0;
+    int restart = (int)state->restart.kind;
     json_int_t started_ns, finished_ns;
 
-    if (json_unpack(json, "{s:i, s:b, s:b, s:i, s:i, s:i, s:I, s:I}", "phase", &phase, "is_stopping",
-                    &is_stopping, "is_remove_wanted", &is_remove_wanted, "attempt", &state->attempt, "pid",
-                    &state->pid, "exit_code", &state->exit_code, "started_ns", &started_ns, "finished_ns",
-                    &finished_ns) < 0 ||
-        phase < SL_PHASE_CREATED || phase > SL_PHASE_REMOVING)
+    /* Optional: what version 0.1 did not have. */
+    if (json_unpack(json, "{s:i, s:b, s:b, s:i, s:i, s:i, s:I, s:I, s?b, s?b, s?b, s?b, s?i, s?i, s?i, s?i}",
+                    "phase", &phase, "is_stopping", &is_stopping, "is_remove_wanted", &is_remove_wanted,
+                    "attempt", &state->attempt, "pid", &state->pid, "exit_code", &state->exit_code,
+                    "started_ns", &started_ns, "finished_ns", &finished_ns, "is_paused", &is_paused,
+                    "is_kept", &is_kept, "is_user_stopped", &is_user_stopped, "is_last_run", &is_last_run,
+                    "restart", &restart, "max_retries", &state->restart.max_retries, "restart_count",
+                    &state->restart_count, "back_off_ms", &state->back_off_ms) < 0 ||
+        !is_stored_phase(phase) || restart < SL_RESTART_NO || restart > SL_RESTART_UNLESS_STOPPED)
         return sl_fail(error, SL_ERROR_SYSTEM, "the stored state is not readable");
     state->phase = (SlPhase)phase;
+    if (state->phase == SL_PHASE_STARTING)
+        state->phase = started_ns ? SL_PHASE_EXITED : SL_PHASE_CREATED;
+    state->is_paused = is_paused;
+    state->is_kept = is_kept;
+    state->is_user_stopped = is_user_stopped;
+    state->is_last_run = is_last_run;
+    state->restart.kind = (SlRestartKind)restart;
     state->is_stopping = is_stopping;
     state->is_remove_wanted = is_remove_wanted;
     state->started_ns = started_ns;

@@ -58,7 +58,7 @@ struct SlContainer {
     /* The loop's */
     SlChannel *stdin_;      /* of the running process; NULL when it has none */
     GPtrArray *stdin_feeds; /* attached clients with input, kicked when stdin_ comes or has room */
-    SlTimer *grace;
+    SlTimer *grace, *back_off;
 };
 
 /* Makes an object outside any index. config is moved in; config_text, the same as JSON, is taken. */
@@ -71,6 +71,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlContainer, sl_container_unref)
 char *sl_container_dup_name(SlContainer *container);
 SlState sl_container_get_state(SlContainer *container, char **ret_error /* may be NULL; g_free */);
 bool sl_container_is_running(SlContainer *container);
+/* Docker's words for a container that is between two runs; %s: its id. */
+#define SL_CONTAINER_IS_RESTARTING "Container %s is restarting, wait until the container is running"
+
+/* It runs and takes new processes and clients now: neither paused nor between two runs. what: "exec", "attach". Errors: SL_ERROR_CONFLICT. */
+bool sl_container_check_active(SlContainer *container, const char *what, GError **error);
 /* A reference to the link of a running container. Errors: SL_ERROR_CONFLICT "Container ID is not running". */
 SlLink *sl_container_dup_link(SlContainer *container, GError **error);
 
@@ -87,7 +92,7 @@ SlLaunchSpec sl_container_launch_spec(SlContainer *container, int folder_fd);
 
 /* ---- run.c: the executor ---- */
 
-/* Runs one user event (START, STOP, KILL, REMOVE) through the lifecycle on this thread, after those that wait. START returns when the process runs or could not.
+/* Runs one user event (START, STOP, KILL, PAUSE, UNPAUSE, UPDATE, REMOVE) through the lifecycle on this thread, after those that wait. START returns when the process runs or could not.
  * REMOVE of a running one and STOP return when the signal is sent: wait for the rest. Errors: Docker's, by the refusal. */
 bool sl_container_act(SlContainer *container, const SlEvent *event, GError **error);
 /* Queues an event that nobody waits for; message becomes State.Error when not NULL. Any thread. */

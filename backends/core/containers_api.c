@@ -8,6 +8,7 @@
 #include "backends/core/inspect.h"
 #include "backends/core/list.h"
 #include "backends/core/top.h"
+#include "backends/core/update.h"
 #include "backends/core/wait_feed.h"
 #include "common/clock.h"
 
@@ -98,6 +99,14 @@ stop_event(SlCall *call, SlContainer *container, SlEvent *ret_event, GError **er
     return true;
 }
 
+/* The event that closes a request is there when its answer is. */
+static bool
+emit_last(SlContainer *container, const char *action, GError **error)
+{
+    sl_container_emit(container, action, NULL);
+    return sl_events_commit(container->core->events, NULL, 0, error);
+}
+
 /* A grace of nothing means a kill. */
 static bool
 stop_and_wait(SlContainer *container, const SlEvent *event, SlCancel *cancel, GError **error)
@@ -107,15 +116,8 @@ stop_and_wait(SlContainer *container, const SlEvent *event, SlCancel *cancel, GE
     if (event->grace_ms == 0)
         effective.signal = SIGKILL;
     return sl_container_act(container, &effective, error) &&
-           sl_container_wait_blocking(container, SL_WAIT_NOT_RUNNING, cancel, -1, error);
-}
-
-/* The event that closes a request is there when its answer is. */
-static bool
-emit_last(SlContainer *container, const char *action, GError **error)
-{
-    sl_container_emit(container, action, NULL);
-    return sl_events_commit(container->core->events, NULL, 0, error);
+           sl_container_wait_blocking(container, SL_WAIT_NOT_RUNNING, cancel, -1, error) &&
+           emit_last(container, "stop", error);
 }
 
 /* POST /containers/{id}/stop?t=&signal= → 204; 304 not running. */
@@ -128,7 +130,7 @@ container_stop(SlCall *call, GError **error)
     if (!container || !stop_event(call, container, &event, error) ||
         !stop_and_wait(container, &event, sl_call_cancel(call), error))
         return false;
-    return emit_last(container, "stop", error) && sl_call_reply_empty(call, 204, error);
+    return sl_call_reply_empty(call, 204, error);
 }
 
 /* POST /containers/{id}/restart?t=&signal= → 204. Once begun it is ended, also when the client leaves: half of a restart is nobody's wish. */
@@ -141,6 +143,7 @@ container_restart(SlCall *call, GError **error)
 
     if (!container || !stop_event(call, container, &event, error))
         return false;
+    event.is_kept = true;
     if (!stop_and_wait(container, &event, NULL, &local) &&
         !g_error_matches(local, SL_ERROR, SL_ERROR_NOT_MODIFIED)) {
         g_propagate_error(error, g_steal_pointer(&local));
@@ -151,6 +154,16 @@ container_restart(SlCall *call, GError **error)
     return emit_last(container, "restart", error) && sl_call_reply_empty(call, 204, error);
 }
 
+/* Docker's rule: without a stop signal of its own every signal tells the policy that an end is wished for. */
+static bool
+ends_policy(const DkContainerCreate *config, int signal_number)
+{
+    int stop_signal;
+
+    return signal_number == SIGKILL || !config->stop_signal || !*config->stop_signal ||
+           (dk_signal_parse(config->stop_signal, &stop_signal, NULL) && stop_signal == signal_number);
+}
+
 /* POST /containers/{id}/kill?signal= → 204; 409 not running. */
 static bool
 container_kill(SlCall *call, GError **error)
@@ -159,14 +172,60 @@ container_kill(SlCall *call, GError **error)
     const char *signal_text = sl_call_query(call, "signal");
     SlEvent event = { .kind = SL_EVENT_KILL, .signal = SIGKILL };
 
-    if (!container || (signal_text && *signal_text && !dk_signal_parse(signal_text, &event.signal, error)) ||
-        !sl_container_act(container, &event, error))
+    if (!container || (signal_text && *signal_text && !dk_signal_parse(signal_text, &event.signal, error)))
+        return false;
+    event.ends_policy = ends_policy(&container->config, event.signal);
+    if (!sl_container_act(container, &event, error))
         return false;
     /* Docker answers a SIGKILL when the container has gone. */
     if (event.signal == SIGKILL &&
         !sl_container_wait_blocking(container, SL_WAIT_NOT_RUNNING, sl_call_cancel(call), -1, error))
         return false;
     return sl_call_reply_empty(call, 204, error);
+}
+
+static bool
+act_and_answer(SlCall *call, SlEventKind kind, GError **error)
+{
+    g_autoptr(SlContainer) container = call_container(call, error);
+
+    return container && sl_container_act(container, &(SlEvent){ .kind = kind }, error) &&
+           sl_call_reply_empty(call, 204, error);
+}
+
+/* POST /containers/{id}/pause → 204; 409 not running, paused, restarting. */
+static bool
+container_pause(SlCall *call, GError **error)
+{
+    return act_and_answer(call, SL_EVENT_PAUSE, error);
+}
+
+/* POST /containers/{id}/unpause → 204; 500 not paused, as Docker's. */
+static bool
+container_unpause(SlCall *call, GError **error)
+{
+    return act_and_answer(call, SL_EVENT_UNPAUSE, error);
+}
+
+/* POST /containers/{id}/update {RestartPolicy, …} → 200 {Warnings}. */
+static bool
+container_update(SlCall *call, GError **error)
+{
+    g_autoptr(SlContainer) container = call_container(call, error);
+    g_autoptr(json_t) warnings = json_array();
+    g_autoptr(json_t) body = NULL;
+    g_autofree char *text = NULL;
+    size_t n;
+
+    if (!container || !sl_call_read_all(call, &text, &n, error))
+        return false;
+    body = sl_json_parse(text, n, "invalid request body", error);
+    if (!body || !sl_container_update(container, body, warnings, error))
+        return false;
+    return sl_call_reply_json(
+        call, 200,
+        json_pack("{s:o}", "Warnings", json_array_size(warnings) > 0 ? json_incref(warnings) : json_null()),
+        error);
 }
 
 /* POST /containers/{id}/wait?condition= → 200 {StatusCode}; the head at once, the body at the exit. */
@@ -201,7 +260,8 @@ container_attach(SlCall *call, GError **error)
         .stderr_ = sl_call_query_bool(call, "stderr", false),
     };
 
-    if (!container || !sl_detach_keys_parse(sl_call_query(call, "detachKeys"), &query.detach_keys, error))
+    if (!container || !sl_container_check_active(container, "attach", error) ||
+        !sl_detach_keys_parse(sl_call_query(call, "detachKeys"), &query.detach_keys, error))
         return false;
     return sl_attach_serve(container, call, sl_stream_content_type(call, container->config.tty), &query,
                            error);
@@ -285,6 +345,8 @@ container_top(SlCall *call, GError **error)
 
     if (!container)
         return false;
+    if (sl_container_get_state(container, NULL).phase == SL_PHASE_RESTARTING)
+        return sl_fail(error, SL_ERROR_CONFLICT, SL_CONTAINER_IS_RESTARTING, container->id);
     link = sl_container_dup_link(container, error);
     if (!link ||
         !sl_link_request(link, json_pack("{s:s}", "type", "top"), sl_call_cancel(call), TOP_TIMEOUT_MS,
@@ -380,6 +442,9 @@ const SlRoute sl_container_routes[] = {
     { "POST", "/internal/v1/containers/{id}/stop", container_stop, 0 },
     { "POST", "/internal/v1/containers/{id}/restart", container_restart, 0 },
     { "POST", "/internal/v1/containers/{id}/kill", container_kill, 0 },
+    { "POST", "/internal/v1/containers/{id}/pause", container_pause, 0 },
+    { "POST", "/internal/v1/containers/{id}/unpause", container_unpause, 0 },
+    { "POST", "/internal/v1/containers/{id}/update", container_update, 0 },
     { "POST", "/internal/v1/containers/{id}/wait", container_wait, 0 },
     { "POST", "/internal/v1/containers/{id}/attach", container_attach, 0 },
     { "GET", "/internal/v1/containers/{id}/logs", container_logs, 0 },

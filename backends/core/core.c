@@ -3,6 +3,7 @@
 #include "backends/core/container.h"
 #include "backends/core/containers_api.h"
 #include "backends/core/exec.h"
+#include "backends/core/run.h"
 #include "backends/core/system_api.h"
 #include "common/clock.h"
 #include "common/fd.h"
@@ -81,14 +82,26 @@ sl_core_count(SlCore *core, unsigned *ret_running, unsigned *ret_paused, unsigne
     g_autoptr(GPtrArray) list = sl_core_list(core);
 
     *ret_running = *ret_paused = *ret_stopped = 0;
-    for (guint i = 0; i < list->len; i++)
-        (*(sl_container_is_running(list->pdata[i]) ? ret_running : ret_stopped))++;
+    for (guint i = 0; i < list->len; i++) {
+        SlState state = sl_container_get_state(list->pdata[i], NULL);
+        bool is_running = state.phase == SL_PHASE_RUNNING;
+
+        (*(state.is_paused ? ret_paused : is_running ? ret_running : ret_stopped))++;
+    }
 }
 
 SlImages *
 sl_core_images(SlCall *call)
 {
     return sl_call_core(call)->images;
+}
+
+static bool
+is_up(SlContainer *container)
+{
+    SlState state = sl_container_get_state(container, NULL);
+
+    return sl_lifecycle_is_up(&state);
 }
 
 static char *
@@ -104,7 +117,7 @@ find_image_user(void *user, const char *image_id, bool *ret_is_running)
         if (strcmp(container->image_id, image_id) != 0)
             continue;
         found = container;
-        *ret_is_running = sl_container_is_running(container);
+        *ret_is_running = is_up(container);
     }
     return found ? g_strndup(found->id, SL_ID_SHORT_CHARS) : NULL;
 }
@@ -227,6 +240,23 @@ sweep_folders(SlCore *core)
     closedir(dir);
 }
 
+/* A policy goes on where the daemon before us ended. With a link there is an agent: what it says decides. */
+static void
+resume_policy(SlContainer *container)
+{
+    SlState state = sl_container_get_state(container, NULL);
+
+    if (sl_container_has_link(container))
+        return;
+    if (state.phase == SL_PHASE_EXITED && state.auto_remove)
+        sl_container_post(container, &(SlEvent){ .kind = SL_EVENT_REMOVE },
+                          NULL); /* half of a restart, as it seems */
+    else if (state.phase == SL_PHASE_RESTARTING)
+        sl_container_arm_restart(container);
+    else if (sl_lifecycle_starts_with_daemon(&state))
+        sl_container_post(container, &(SlEvent){ .kind = SL_EVENT_START }, NULL);
+}
+
 /* What was being removed when the daemon ended is removed now; what ran, or may have been started, is looked for. */
 static void
 recover(SlCore *core)
@@ -243,6 +273,7 @@ recover(SlCore *core)
                 sl_error("a removal could not be ended container=%s error=%s", container->id, error->message);
         } else {
             sl_container_adopt(container);
+            resume_policy(container);
         }
     }
 }
@@ -281,6 +312,8 @@ close_links(SlCore *core)
 
     for (guint i = 0; i < list->len; i++) {
         SlContainer *container = list->pdata[i];
+
+        sl_container_end_timers(container);
         SL_LOCK_GUARD(&container->lock);
 
         if (container->link)

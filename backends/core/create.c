@@ -2,6 +2,7 @@
 
 #include "api/names.h"
 #include "backends/core/options.h"
+#include "backends/core/update.h"
 #include "common/clock.h"
 #include "common/id.h"
 #include "common/log.h"
@@ -98,8 +99,13 @@ is_hostname(const char *text)
 static bool
 validate(DkContainerCreate *config, GError **error)
 {
+    SlRestartPolicy policy;
     int signal_number;
 
+    if (!sl_restart_policy_read(&config->host_config.restart_policy, &policy, error))
+        return false;
+    if (config->host_config.auto_remove && policy.kind != SL_RESTART_NO)
+        return sl_fail(error, SL_ERROR_INVALID, "can't create 'AutoRemove' container with restart policy");
     if ((!config->cmd || !config->cmd[0]) && !config->entrypoint)
         return sl_fail(error, SL_ERROR_INVALID, "No command specified");
     if (config->hostname && !is_hostname(config->hostname))

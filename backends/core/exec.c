@@ -53,6 +53,8 @@ sl_exec_create(SlContainer *container, DkExecCreate *config, GError **error)
     SlDetachKeys keys = { 0 };
     SlExec *exec;
 
+    if (!sl_container_check_active(container, "exec", error))
+        return NULL;
     if (!sl_container_is_running(container)) {
         sl_fail(error, SL_ERROR_CONFLICT, "Container %s is not running", container->id);
         return NULL;
@@ -144,11 +146,14 @@ begin(SlExec *exec, SlLink *link, GError **error)
 bool
 sl_exec_start(SlExec *exec, const int *console_size, int *ret_exit_code, GError **error)
 {
-    g_autoptr(SlLink) link = sl_container_dup_link(exec->container, error);
+    g_autoptr(SlLink) link = NULL;
     g_autoptr(json_t) answer = NULL;
     json_t *message;
 
     *ret_exit_code = 0;
+    if (!sl_container_check_active(exec->container, "exec", error))
+        return false;
+    link = sl_container_dup_link(exec->container, error);
     if (!link || !begin(exec, link, error))
         return false;
     if (console_size) {

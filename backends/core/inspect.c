@@ -2,6 +2,7 @@
 
 #include "backends/core/exec.h"
 #include "backends/core/start_message.h"
+#include "backends/core/update.h"
 #include "common/clock.h"
 
 #include <dirent.h>
@@ -72,13 +73,24 @@ static json_t *
 state_json(SlContainer *container, const SlState *state, const char *message)
 {
     g_autofree char *started = sl_clock_format(state->started_ns);
-    g_autofree char *finished = sl_clock_format(state->phase == SL_PHASE_RUNNING ? 0 : state->finished_ns);
-    bool is_running = state->phase == SL_PHASE_RUNNING;
+    g_autofree char *finished = sl_clock_format(state->finished_ns);
+    bool is_up = sl_lifecycle_is_up(state);
 
     return json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:i, s:s, s:s, s:s}", "Status",
-                     sl_phase_status(state), "Running", is_running, "Paused", false, "Restarting", false,
-                     "OOMKilled", false, "Dead", false, "Pid", state->pid, "ExitCode", state->exit_code,
-                     "Error", message ? message : "", "StartedAt", started, "FinishedAt", finished);
+                     sl_phase_status(state), "Running", is_up, "Paused", state->is_paused, "Restarting",
+                     is_up && state->phase != SL_PHASE_RUNNING, "OOMKilled", false, "Dead", false, "Pid",
+                     state->pid, "ExitCode", state->exit_code, "Error", message ? message : "", "StartedAt",
+                     started, "FinishedAt", finished);
+}
+
+/* As create was given it, but for what an update changes. */
+static json_t *
+host_config_json(const DkHostConfig *config, const SlState *state)
+{
+    json_t *json = sl_json_write(dk_host_config_fields, config);
+
+    json_object_set_new(json, "RestartPolicy", sl_restart_policy_write(&state->restart));
+    return json;
 }
 
 static json_t *
@@ -139,14 +151,14 @@ sl_container_inspect(SlContainer *container, bool with_size)
     json_object_set_new(inspect, "HostsPath", json_string(""));
     json_object_set_new(inspect, "LogPath", json_string(state.started_ns ? log_path : ""));
     json_object_set_new(inspect, "Name", json_sprintf("/%s", name));
-    json_object_set_new(inspect, "RestartCount", json_integer(0));
+    json_object_set_new(inspect, "RestartCount", json_integer(state.restart_count));
     json_object_set_new(inspect, "Driver", json_string(container->core->driver->ops.name));
     json_object_set_new(inspect, "Platform", json_string("linux"));
     json_object_set_new(inspect, "MountLabel", json_string(""));
     json_object_set_new(inspect, "ProcessLabel", json_string(""));
     json_object_set_new(inspect, "AppArmorProfile", json_string(""));
     json_object_set_new(inspect, "ExecIDs", exec_ids(container));
-    json_object_set_new(inspect, "HostConfig", sl_json_write(dk_host_config_fields, &config->host_config));
+    json_object_set_new(inspect, "HostConfig", host_config_json(&config->host_config, &state));
     json_object_set_new(inspect, "GraphDriver",
                         json_pack("{s:n, s:s}", "Data", "Name", container->core->driver->ops.name));
     if (with_size) {

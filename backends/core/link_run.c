@@ -101,6 +101,17 @@ post_started(SlContainer *container, const json_t *hello)
     sl_container_post(container, &event, NULL);
 }
 
+/* The daemon before us may have ended between the agent's pause and its own note of it. */
+static void
+settle_pause(SlContainer *container, const json_t *hello)
+{
+    bool is_paused = json_is_true(json_object_get(hello, "paused"));
+
+    if (is_paused != sl_container_get_state(container, NULL).is_paused)
+        sl_container_post(container, &(SlEvent){ .kind = is_paused ? SL_EVENT_PAUSED : SL_EVENT_UNPAUSED },
+                          NULL);
+}
+
 static void
 on_hello(void *user, const json_t *hello)
 {
@@ -118,6 +129,7 @@ on_hello(void *user, const json_t *hello)
         sl_execs_adopt(container, run->link, json_object_get(hello, "execs"));
         if (!was_running)
             post_started(container, hello);
+        settle_pause(container, hello);
         sl_info("container adopted container=%s", container->id);
     } else if (strcmp(state, "exited") == 0) {
         const json_t *exited = json_object_get(hello, "exit");
@@ -191,6 +203,17 @@ find_again(void *data)
 }
 
 static void
+look_again(SlContainer *container)
+{
+    if (container->core->is_closing)
+        return;
+    if (sl_container_is_running(container))
+        sl_pool_run(container->core->pool, find_again, sl_container_ref(container));
+    else if (sl_container_get_state(container, NULL).phase == SL_PHASE_RESTARTING)
+        sl_container_arm_restart(container);
+}
+
+static void
 on_closed(void *user)
 {
     SlRun *run = user;
@@ -209,8 +232,8 @@ on_closed(void *user)
         g_clear_pointer(&container->stdin_, sl_channel_unref);
         sl_execs_lost(container);
         sl_link_unref(run->link); /* the container's */
-        if (!run->has_exited && !container->core->is_closing && sl_container_is_running(container))
-            sl_pool_run(container->core->pool, find_again, sl_container_ref(container));
+        if (!run->has_exited)
+            look_again(container);
     }
     sl_container_unref(container);
     g_free(run);

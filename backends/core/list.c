@@ -24,14 +24,15 @@ sl_state_status_text(const SlState *state, int64_t now_ns)
 
     if (state->phase == SL_PHASE_RUNNING) {
         since = sl_clock_duration_words(now_ns - state->started_ns);
-        return g_strdup_printf("Up %s", since);
+        return g_strdup_printf("Up %s%s", since, state->is_paused ? " (Paused)" : "");
     }
-    if (state->phase >= SL_PHASE_REMOVING)
+    if (state->phase == SL_PHASE_REMOVING || state->phase == SL_PHASE_GONE)
         return g_strdup("Removal In Progress");
     if (!state->started_ns)
         return g_strdup("Created");
     since = sl_clock_duration_words(now_ns - state->finished_ns);
-    return g_strdup_printf("Exited (%d) %s ago", state->exit_code, since);
+    return g_strdup_printf("%s (%d) %s ago", sl_lifecycle_is_up(state) ? "Restarting" : "Exited",
+                           state->exit_code, since);
 }
 
 void
@@ -232,7 +233,7 @@ is_selected(SlContainer *container, const Selection *selection)
     g_autofree char *exit_code = NULL;
 
     state = sl_container_get_state(container, NULL);
-    if (!selection->all && state.phase != SL_PHASE_RUNNING)
+    if (!selection->all && !sl_lifecycle_is_up(&state))
         return false;
     if ((selection->before_ns && container->created_ns >= selection->before_ns) ||
         (selection->since_ns && container->created_ns <= selection->since_ns))

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-static bool
-is_given(const json_t *value)
+bool
+sl_option_is_given(const json_t *value)
 {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
@@ -53,7 +53,7 @@ matches(const SlOption *option, const json_t *body, size_t *ret_path_chars)
     const json_t *value = value_at(body, option->name, n);
 
     *ret_path_chars = n;
-    if (!value || !is_given(value))
+    if (!value || !sl_option_is_given(value))
         return false;
     if (option->name[n] == '=')
         return is_one_of(value, option->name + n + 1);

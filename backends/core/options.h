@@ -8,3 +8,6 @@
  * Refused ones: SL_ERROR_UNSUPPORTED, in a sentence with option, backend and advice. Those without effect add a sentence to warnings (a JSON list).
  */
 bool sl_options_check(const SlDriver *driver, const json_t *body, json_t *warnings, GError **error);
+
+/* Neither null, false, zero nor empty. */
+bool sl_option_is_given(const json_t *value);

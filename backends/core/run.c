@@ -16,7 +16,6 @@
 enum {
     START_TIMEOUT_MS = 60 * 1000,
     ANSWER_TIMEOUT_MS = 10 * 1000,
-    EXIT_START_FAILED = 128,
 };
 
 static bool handle_event(SlContainer *container, const SlPosted *posted, GError **error);
@@ -121,8 +120,9 @@ do_launch(SlContainer *container, GError **error)
     }
     word_start_error(&local, exit_code);
     sl_info("container could not be started container=%s error=%s", container->id, local->message);
-    outcome.event =
-        (SlEvent){ .kind = SL_EVENT_START_FAILED, .exit_code = exit_code ? exit_code : EXIT_START_FAILED };
+    outcome.event = (SlEvent){ .kind = SL_EVENT_START_FAILED,
+                               .exit_code = exit_code ? exit_code : SL_EXIT_NOT_STARTED,
+                               .time_ns = sl_clock_now_ns() };
     outcome.message = local->message;
     if (!handle_event(container, &outcome, &ignored))
         sl_error("a failed start could not be stored container=%s error=%s", container->id, ignored->message);
@@ -158,46 +158,99 @@ do_signal(SlContainer *container, int signal_number, GError **error)
     return driver->ops.terminate(driver, NULL, handle, "killed", error);
 }
 
-typedef struct Grace {
+/* What the agent answers is told as an event; done when it was so already, as after a daemon that ended between the two. */
+static bool
+do_pause(SlContainer *container, bool is_paused, GError **error)
+{
+    const SlPosted outcome = { .event = { .kind = is_paused ? SL_EVENT_PAUSED : SL_EVENT_UNPAUSED },
+                               .log_length = -1 };
+    g_autoptr(SlLink) link = sl_container_dup_link(container, error);
+
+    return link &&
+           sl_link_request(link, json_pack("{s:s}", "type", is_paused ? "pause" : "unpause"), NULL,
+                           ANSWER_TIMEOUT_MS, NULL, NULL, error) &&
+           handle_event(container, &outcome, error);
+}
+
+/* ---- timers: of the grace and of the back-off ---- */
+
+typedef struct Timer {
     SlContainer *container;
+    SlTimer **slot;
+    SlEventKind kind;
     int delay_ms; /* -1: disarm */
-} Grace;
+} Timer;
 
 static void
 grace_over(void *data)
 {
-    SlContainer *container = data;
+    g_autoptr(SlContainer) container = data; /* the timer's */
 
     container->grace = NULL;
     sl_container_post(container, &(SlEvent){ .kind = SL_EVENT_GRACE_OVER }, NULL);
-    sl_container_unref(container); /* the timer's */
 }
 
 static void
-set_grace(void *data)
+back_off_over(void *data)
 {
-    Grace *grace = data;
-    SlContainer *container = grace->container;
+    g_autoptr(SlContainer) container = data;
 
-    if (container->grace) {
-        sl_timer_end(container->grace);
-        container->grace = NULL;
+    container->back_off = NULL;
+    sl_container_post(container, &(SlEvent){ .kind = SL_EVENT_RESTART_DUE }, NULL);
+}
+
+static void
+set_timer(void *data)
+{
+    g_autofree Timer *timer = data;
+    SlContainer *container = timer->container;
+
+    if (*timer->slot) {
+        sl_timer_end(g_steal_pointer(timer->slot));
         sl_container_unref(container);
     }
-    if (grace->delay_ms >= 0)
-        container->grace =
-            sl_timer_new(container->core->loop, grace->delay_ms, grace_over, sl_container_ref(container));
+    if (timer->delay_ms >= 0)
+        *timer->slot = sl_timer_new(container->core->loop, timer->delay_ms,
+                                    timer->kind == SL_EVENT_GRACE_OVER ? grace_over : back_off_over,
+                                    sl_container_ref(container));
     sl_container_unref(container);
-    g_free(grace);
 }
 
 static void
-post_grace(SlContainer *container, int delay_ms)
+post_timer(SlContainer *container, SlEventKind kind, int delay_ms)
 {
-    Grace *grace = g_new(Grace, 1);
+    Timer *timer = g_new(Timer, 1);
 
-    *grace = (Grace){ sl_container_ref(container), delay_ms };
-    sl_loop_post(container->core->loop, set_grace, grace);
+    *timer = (Timer){ .container = sl_container_ref(container),
+                      .slot = kind == SL_EVENT_GRACE_OVER ? &container->grace : &container->back_off,
+                      .kind = kind,
+                      .delay_ms = delay_ms };
+    sl_loop_post(container->core->loop, set_timer, timer);
+}
+
+void
+sl_container_arm_restart(SlContainer *container)
+{
+    SlState state = sl_container_get_state(container, NULL);
+    int64_t waited_ms = (sl_clock_now_ns() - state.finished_ns) / 1000000;
+
+    post_timer(container, SL_EVENT_RESTART_DUE,
+               (int)CLAMP(state.back_off_ms - waited_ms, 0, state.back_off_ms));
+}
+
+void
+sl_container_end_timers(SlContainer *container)
+{
+    post_timer(container, SL_EVENT_GRACE_OVER, -1);
+    post_timer(container, SL_EVENT_RESTART_DUE, -1);
+}
+
+bool
+sl_container_has_link(SlContainer *container)
+{
+    SL_LOCK_GUARD(&container->lock);
+
+    return container->link;
 }
 
 static void
@@ -257,22 +310,51 @@ do_delete(SlContainer *container, GError **error)
 /* ---- events and their actions ---- */
 
 static bool
+refuse_remove(SlContainer *container, GError **error)
+{
+    SlState state = sl_container_get_state(container, NULL);
+
+    return sl_fail(error, SL_ERROR_CONFLICT,
+                   "You cannot remove a %s container %s. %s the container before attempting removal or force "
+                   "remove",
+                   sl_phase_status(&state), container->id,
+                   state.is_paused ? "Unpause and then stop" : "Stop");
+}
+
+static bool
 refuse(SlContainer *container, const SlEvent *event, unsigned flags, GError **error)
 {
     if (flags & SL_ACTION_REFUSE_RUNNING)
         return sl_fail(error, SL_ERROR_NOT_MODIFIED, "Container %s is already started", container->id);
     if ((flags & SL_ACTION_REFUSE_NOT_RUNNING) && event->kind == SL_EVENT_STOP)
         return sl_fail(error, SL_ERROR_NOT_MODIFIED, "Container %s is already stopped", container->id);
+    if ((flags & SL_ACTION_REFUSE_NOT_RUNNING) && event->kind == SL_EVENT_PAUSE)
+        return sl_fail(error, SL_ERROR_CONFLICT, "Container %s is not running", container->id);
     if (flags & SL_ACTION_REFUSE_NOT_RUNNING)
         return sl_fail(error, SL_ERROR_CONFLICT, "Cannot kill container: %s: Container %s is not running",
                        container->id, container->id);
     if (flags & SL_ACTION_REFUSE_REMOVE)
+        return refuse_remove(container, error);
+    if (flags & SL_ACTION_REFUSE_NOT_PAUSED)
+        return sl_fail(error, SL_ERROR_SYSTEM, "Container %s is not paused", container->id);
+    if (flags & SL_ACTION_REFUSE_RESTARTING)
+        return sl_fail(error, SL_ERROR_CONFLICT, SL_CONTAINER_IS_RESTARTING, container->id);
+    if ((flags & SL_ACTION_REFUSE_PAUSED) && event->kind == SL_EVENT_PAUSE)
+        return sl_fail(error, SL_ERROR_CONFLICT, "Container %s is already paused", container->id);
+    if (flags & SL_ACTION_REFUSE_PAUSED)
+        return sl_fail(error, SL_ERROR_CONFLICT, "cannot start a paused container, try unpause instead");
+    if (flags & SL_ACTION_REFUSE_POLICY)
         return sl_fail(error, SL_ERROR_CONFLICT,
-                       "You cannot remove a running container %s. Stop the container before attempting "
-                       "removal or force remove",
+                       "Cannot update container %s: Restart policy cannot be updated because AutoRemove is "
+                       "enabled for the container",
                        container->id);
     if (container->state.phase == SL_PHASE_GONE)
         return sl_fail(error, SL_ERROR_NOT_FOUND, "No such container: %s", container->id);
+    if (event->kind == SL_EVENT_UPDATE)
+        return sl_fail(
+            error, SL_ERROR_CONFLICT,
+            "Cannot update container %s: Container is marked for removal and cannot be \"update\".",
+            container->id);
     if (event->kind == SL_EVENT_REMOVE)
         return sl_fail(error, SL_ERROR_CONFLICT, "removal of container %s is already in progress",
                        container->id);
@@ -282,7 +364,7 @@ refuse(SlContainer *container, const SlEvent *event, unsigned flags, GError **er
 
 /* Docker's events of a lifecycle event; stored with the change of state. */
 static void
-emit_for(SlContainer *container, const SlEvent *event, const SlState *state)
+emit_for(SlContainer *container, const SlEvent *event, const SlState *state, const SlActions *actions)
 {
     g_autofree char *number = NULL;
 
@@ -296,9 +378,12 @@ emit_for(SlContainer *container, const SlEvent *event, const SlState *state)
         number = g_strdup_printf("%d", event->exit_code);
         sl_container_emit(container, "die",
                           json_pack("{s:s, s:s}", "execDuration", duration, "exitCode", number));
-    } else if (event->kind == SL_EVENT_STOP || event->kind == SL_EVENT_KILL ||
-               event->kind == SL_EVENT_GRACE_OVER) {
-        number = g_strdup_printf("%d", event->kind == SL_EVENT_GRACE_OVER ? SIGKILL : event->signal);
+    } else if (event->kind == SL_EVENT_PAUSED || event->kind == SL_EVENT_UNPAUSED) {
+        sl_container_emit(container, event->kind == SL_EVENT_PAUSED ? "pause" : "unpause", NULL);
+    } else if (event->kind == SL_EVENT_UPDATE) {
+        sl_container_emit(container, "update", NULL);
+    } else if (actions->flags & SL_ACTION_SIGNAL) {
+        number = g_strdup_printf("%d", actions->signal);
         sl_container_emit(container, "kill", json_pack("{s:s}", "signal", number));
     }
 }
@@ -331,16 +416,24 @@ do_actions(SlContainer *container, const SlPosted *posted, const SlActions *acti
     }
     if ((actions->flags & SL_ACTION_LAUNCH) && !do_launch(container, error))
         return false;
+    if ((actions->flags & SL_ACTION_PAUSE) && !do_pause(container, true, error))
+        return false;
     if ((actions->flags & SL_ACTION_SIGNAL) && !do_signal(container, actions->signal, error))
         return false;
+    if ((actions->flags & SL_ACTION_UNPAUSE) && !do_pause(container, false, error))
+        return false;
     if (actions->flags & SL_ACTION_ARM_GRACE)
-        post_grace(container, actions->grace_ms);
+        post_timer(container, SL_EVENT_GRACE_OVER, actions->grace_ms);
     if (actions->flags & SL_ACTION_DISARM_GRACE)
-        post_grace(container, -1);
+        post_timer(container, SL_EVENT_GRACE_OVER, -1);
     if (actions->flags & SL_ACTION_END_READERS)
         sl_log_run_ended(container->log, posted->log_length);
     if (actions->flags & SL_ACTION_RELEASE)
         do_release(container);
+    if (actions->flags & SL_ACTION_ARM_RESTART)
+        sl_container_arm_restart(container);
+    if (actions->flags & SL_ACTION_DISARM_RESTART)
+        post_timer(container, SL_EVENT_RESTART_DUE, -1);
     if (actions->flags & SL_ACTION_TELL_WAITERS)
         sl_container_tell_waiters(container, false);
     return !(actions->flags & SL_ACTION_DELETE) || do_delete(container, error);
@@ -350,10 +443,6 @@ do_actions(SlContainer *container, const SlPosted *posted, const SlActions *acti
 static bool
 handle_event(SlContainer *container, const SlPosted *posted, GError **error)
 {
-    enum {
-        REFUSALS = SL_ACTION_REFUSE_RUNNING | SL_ACTION_REFUSE_NOT_RUNNING | SL_ACTION_REFUSE_REMOVE |
-                   SL_ACTION_REFUSE_REMOVING,
-    };
     SlActions actions;
     SlState state;
 
@@ -366,11 +455,11 @@ handle_event(SlContainer *container, const SlPosted *posted, GError **error)
     state = container->state;
     pthread_mutex_unlock(&container->lock);
 
-    if (actions.flags & REFUSALS)
+    if (actions.flags & SL_ACTIONS_REFUSE)
         return refuse(container, &posted->event, actions.flags, error);
     if (actions.flags) {
         sl_container_summary_changed(container);
-        emit_for(container, &posted->event, &state);
+        emit_for(container, &posted->event, &state, &actions);
     }
     return do_actions(container, posted, &actions, error);
 }

@@ -14,6 +14,13 @@ bool sl_run_connect(SlContainer *container, const SlLaunchSpec *spec, bool is_ad
 /* The process runs: attached clients' input goes to it from now on. What came earlier would be dropped by the agent. */
 void sl_run_open_stdin(SlContainer *container, SlLink *link);
 
+/* The state says when the policy's next start is due: its timer is set. */
+void sl_container_arm_restart(SlContainer *container);
+/* No timer fires any more, when the loop has come round. */
+void sl_container_end_timers(SlContainer *container);
+/* An agent answers, or may still do. */
+bool sl_container_has_link(SlContainer *container);
+
 /* What was posted to the executor. */
 typedef struct SlPosted {
     SlEvent event;

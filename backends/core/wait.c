@@ -16,8 +16,7 @@ is_over(const SlState *state, SlWaitFor wait_for)
 {
     if (state->phase == SL_PHASE_GONE)
         return true;
-    return wait_for == SL_WAIT_NOT_RUNNING && state->phase != SL_PHASE_RUNNING &&
-           state->phase != SL_PHASE_STARTING;
+    return wait_for == SL_WAIT_NOT_RUNNING && !sl_lifecycle_is_up(state) && state->phase != SL_PHASE_STARTING;
 }
 
 unsigned

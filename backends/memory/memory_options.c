@@ -38,8 +38,6 @@ const SlOption memory_options[] = {
     NO_EFFECT("HostConfig.Dns", later_network),
     NO_EFFECT("HostConfig.DnsOptions", later_network),
     NO_EFFECT("HostConfig.DnsSearch", later_network),
-    REFUSED("HostConfig.RestartPolicy.Name!=no",
-            "restart policies come with a later release; restart the container yourself"),
     NO_EFFECT("HostConfig.CapAdd", no_privilege),
     NO_EFFECT("HostConfig.CapDrop", no_privilege),
     NO_EFFECT("HostConfig.Privileged", no_privilege),

@@ -90,6 +90,21 @@ container_kill(SlCall *call, GError **error)
     return sl_forward(call, SL_FORWARD_PLAIN, query, NULL, error);
 }
 
+/* pause and unpause */
+bool
+container_pause(SlCall *call, GError **error)
+{
+    return sl_forward(call, SL_FORWARD_PLAIN, NULL, NULL, error);
+}
+
+bool
+container_update(SlCall *call, GError **error)
+{
+    g_auto(DkContainerUpdate) update = { 0 };
+
+    return sl_forward_checked(call, SL_FORWARD_PLAIN, NULL, dk_container_update_fields, &update, error);
+}
+
 bool
 container_wait(SlCall *call, GError **error)
 {

@@ -10,6 +10,8 @@ bool container_start(SlCall *call, GError **error);
 bool container_stop(SlCall *call, GError **error);
 bool container_restart(SlCall *call, GError **error);
 bool container_kill(SlCall *call, GError **error);
+bool container_pause(SlCall *call, GError **error);
+bool container_update(SlCall *call, GError **error);
 bool container_wait(SlCall *call, GError **error);
 bool container_attach(SlCall *call, GError **error);
 bool container_resize(SlCall *call, GError **error);
