@@ -66,8 +66,10 @@ attach_push(void *user, const void *data, size_t n)
     if (!channel)
         return 0;
     taken = sl_detach_keys_push(&attach->detach_keys, channel, data, n, &is_detached);
-    if (is_detached)
+    if (is_detached) {
+        sl_container_emit(attach->container, "detach", NULL);
         detach(attach);
+    }
     return taken;
 }
 
@@ -92,12 +94,10 @@ static void
 attach_done(void *user, bool is_broken)
 {
     Attach *attach = user;
-    SlContainer *container = attach->container;
 
     attach->is_done = true;
     if (attach->feed && attach->has_stdin)
-        g_ptr_array_remove(container->stdin_feeds, attach->feed);
-    sl_container_emit(container, "detach", NULL);
+        g_ptr_array_remove(attach->container->stdin_feeds, attach->feed);
     attach_unref(attach);
 }
 

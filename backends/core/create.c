@@ -143,6 +143,7 @@ fill_defaults(DkContainerCreate *config, const char *id)
     if (!host->restart_policy.name || !*host->restart_policy.name) {
         g_free(host->restart_policy.name);
         host->restart_policy.name = g_strdup("no");
+        host->restart_policy.maximum_retry_count = 0; /* of no policy: Docker takes and ignores it */
     }
 }
 

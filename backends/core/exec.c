@@ -93,7 +93,7 @@ emit(SlExec *exec, const char *action, json_t *extra)
     g_autofree char *name = g_strdup_printf("%s: %s", action, command);
 
     json_object_set_new(extra, "execID", json_string(exec->id));
-    sl_container_emit(exec->container, g_str_equal(action, "exec_die") ? action : name, extra);
+    sl_container_emit(exec->container, g_str_equal(action, "exec_start") ? name : action, extra);
 }
 
 /* The process is known to be over. False when it was before. */
@@ -195,8 +195,10 @@ stream_push(void *user, const void *data, size_t n)
     if (!exec->config.attach_stdin)
         return n;
     taken = sl_detach_keys_push(&exec->detach_keys, exec->channel, data, n, &is_detached);
-    if (is_detached)
+    if (is_detached) {
+        emit(exec, "exec_detach", json_object());
         sl_channel_end_feed(exec->channel);
+    }
     return taken;
 }
 

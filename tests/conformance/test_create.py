@@ -139,7 +139,6 @@ def test_created_cli_container_is_listed_as_created(engine):
     ({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}, "PortBindings"),
     ({"HostConfig": {"Mounts": [{"Type": "volume", "Source": "v", "Target": "/v"}]}}, "Mounts"),
     ({"HostConfig": {"Tmpfs": {"/t": ""}}}, "Tmpfs"),
-    ({"HostConfig": {"RestartPolicy": {"Name": "always"}}}, "RestartPolicy"),
     ({"HostConfig": {"NetworkMode": "container:x"}}, "NetworkMode"),
     ({"Healthcheck": {"Test": ["CMD", "true"]}}, "Healthcheck"),
 ])
