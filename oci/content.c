@@ -1,5 +1,6 @@
 #include "oci/content.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -166,6 +167,29 @@ sl_content_remove(SlContent *content, const char *digest, GError **error)
     if (unlinkat(content->blobs_fd, sl_digest_hex(digest), 0) < 0 && errno != ENOENT)
         return sl_fail_errno(error, errno, "removing blob %s", digest);
     return true;
+}
+
+bool
+sl_content_sweep(SlContent *content, bool (*is_needed)(void *user, const char *digest), void *user,
+                 GError **error)
+{
+    int copy = openat(content->blobs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    bool ok = true;
+
+    if (!dir) {
+        sl_fail_errno(error, errno, "listing the blobs in %s", content->folder);
+        sl_fd_clear(&copy);
+        return false;
+    }
+    for (struct dirent *entry; ok && (entry = readdir(dir));) {
+        g_autofree char *digest = g_strconcat("sha256:", entry->d_name, NULL);
+
+        ok = !sl_digest_is_valid(digest) || is_needed(user, digest) ||
+             sl_content_remove(content, digest, error);
+    }
+    closedir(dir);
+    return ok;
 }
 
 SlBlobWriter *

@@ -28,6 +28,10 @@ bool sl_content_read(SlContent *content, const char *digest, size_t max, char **
 /* Success when it is not there. */
 bool sl_content_remove(SlContent *content, const char *digest, GError **error);
 
+/* Removes every blob that is_needed knows not. Nobody may be counting on one of those. */
+bool sl_content_sweep(SlContent *content, bool (*is_needed)(void *user, const char *digest), void *user,
+                      GError **error);
+
 SlBlobWriter *sl_blob_writer_new(SlContent *content, GError **error);
 bool sl_blob_writer_write(SlBlobWriter *writer, const void *data, size_t n, GError **error);
 /* expected_digest NULL: whatever it is; expected_size -1: any. A mismatch is SL_ERROR_SYSTEM and stores

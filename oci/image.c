@@ -160,6 +160,7 @@ layers_join(SlImage *image, const SlManifest *manifest, GError **error)
         layer->media_type = g_strdup(descriptor->media_type);
         layer->diff_id = g_strdup(diff_id);
         layer->size = descriptor->size;
+        layer->tar_bytes = layer->file_bytes = -1;
         if (!sl_digest_is_valid(diff_id))
             return sl_fail(error, SL_ERROR_INVALID, "%s: invalid diff_id", config_what);
         if (layer->size > G_MAXINT64 - image->size)
@@ -202,4 +203,18 @@ sl_image_load(SlContent *content, const char *manifest_digest, GError **error)
     if (!image->config || !config_read(image, error) || !layers_join(image, manifest, error))
         return NULL;
     return g_steal_pointer(&image);
+}
+
+GPtrArray *
+sl_image_chain_ids(const SlImage *image)
+{
+    GPtrArray *chain = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint i = 0; i < image->layers->len; i++) {
+        const SlImageLayer *layer = image->layers->pdata[i];
+        g_autofree char *text = i == 0 ? NULL : g_strjoin(" ", chain->pdata[i - 1], layer->diff_id, NULL);
+
+        g_ptr_array_add(chain, text ? sl_digest_of(text, strlen(text)) : g_strdup(layer->diff_id));
+    }
+    return chain;
 }

@@ -6,10 +6,11 @@
 #include <jansson.h>
 
 typedef struct SlImageLayer {
-    char *digest;     /* of the blob as stored */
-    char *diff_id;    /* of the uncompressed tar; from the config, checked when unpacked */
-    char *media_type; /* tar, tar+gzip, tar+zstd */
-    int64_t size;     /* of the blob */
+    char *digest;                  /* of the blob as stored */
+    char *diff_id;                 /* of the uncompressed tar; from the config, checked when unpacked */
+    char *media_type;              /* tar, tar+gzip, tar+zstd */
+    int64_t size;                  /* of the blob */
+    int64_t tar_bytes, file_bytes; /* of its uncompressed tar, and of the files in it; -1: not known */
 } SlImageLayer;
 
 typedef struct SlImage {
@@ -17,7 +18,7 @@ typedef struct SlImage {
     char *manifest_digest; /* what RepoDigests shows; NULL when it was never in a registry */
     json_t *config;    /* the whole config document (architecture, config {Env, Cmd, …}, rootfs, history) */
     GPtrArray *layers; /* of SlImageLayer *, bottom first */
-    int64_t size;      /* uncompressed bytes of all layers, known once unpacked; until then the blobs' */
+    int64_t size;      /* of all layers' files, once they were read; until then the blobs' */
     char *architecture, *os, *variant;
     int64_t created_ns;
 } SlImage;
@@ -29,6 +30,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlImage, sl_image_free)
  * checked: foreign media types, layer counts that differ from rootfs.diff_ids, sizes, digests, depth. Errors:
  * SL_ERROR_INVALID naming what is wrong, SL_ERROR_NOT_FOUND for a missing blob. */
 SlImage *sl_image_load(SlContent *content, const char *manifest_digest, GError **error);
+
+/* Of every layer, bottom first, the digest of itself and all below it, as Docker tells them apart; caller frees (owns its
+ * elements, char *). */
+GPtrArray *sl_image_chain_ids(const SlImage *image);
 
 /* A platform "os/arch[/variant]"; NULL fields match anything. */
 typedef struct SlPlatform {

@@ -144,37 +144,40 @@ test_too_many_layers_are_refused(void)
 static void
 test_platforms_choose(void)
 {
-    static const char index[] = "{\"schemaVersion\":2,\"mediaType\":\"" SL_MEDIA_OCI_INDEX
-                                "\",\"manifests\":[" ENTRY(1, "\"os\":\"unknown\",\"architecture\":"
-                                                              "\"unknown\"") "," ENTRY(
-                                    2,
-                                    "\"os\""
-                                    ":\"lin"
-                                    "ux\","
-                                    "\"arch"
-                                    "itectu"
-                                    "re\":"
-                                    "\"arm"
-                                    "\","
-                                    "\"vari"
-                                    "ant\":"
-                                    "\"v6"
-                                    "\"") "," ENTRY(3,
-                                                    "\"os\":\"linux\",\"architecture\":\"arm\",\"variant\":"
-                                                    "\"v7\"") "," ENTRY(4,
-                                                                        "\"os\":\"linux\",\"architecture\":"
-                                                                        "\"amd64\"") "," ENTRY(5,
-                                                                                               "\"os\":"
-                                                                                               "\"windows\","
-                                                                                               "\"architectur"
-                                                                                               "e\":"
-                                                                                               "\"amd64\"") "," ENTRY(6,
-                                                                                                                      "\"os\":"
-                                                                                                                      "\"linux\","
-                                                                                                                      "\"architecture\""
-                                                                                                                      ":\"arm64\","
-                                                                                                                      "\"variant\":"
-                                                                                                                      "\"v8\"") "]}";
+    static const char index[] =
+        "{\"schemaVersion\":2,\"mediaType\":\"" SL_MEDIA_OCI_INDEX "\",\"manifests\":[" ENTRY(
+            1,
+            "\"os\":\"unknown\",\"architecture\":"
+            "\"unknown\"") "," ENTRY(2,
+                                     "\"os\""
+                                     ":\"lin"
+                                     "ux\","
+                                     "\"arch"
+                                     "itectu"
+                                     "re\":"
+                                     "\"arm"
+                                     "\","
+                                     "\"vari"
+                                     "ant\":"
+                                     "\"v6"
+                                     "\"") "," ENTRY(3,
+                                                     "\"os\":\"linux\",\"architecture\":\"arm\",\"variant\":"
+                                                     "\"v7\"") "," ENTRY(4,
+                                                                         "\"os\":\"linux\",\"architecture\":"
+                                                                         "\"amd64\"") "," ENTRY(5, "\"os\":"
+                                                                                                   "\"windows"
+                                                                                                   "\","
+                                                                                                   "\"archite"
+                                                                                                   "ctur"
+                                                                                                   "e\":"
+                                                                                                   "\"amd64"
+                                                                                                   "\"") "," ENTRY(6,
+                                                                                                                   "\"os\":"
+                                                                                                                   "\"linux\","
+                                                                                                                   "\"architecture\""
+                                                                                                                   ":\"arm64\","
+                                                                                                                   "\"variant\":"
+                                                                                                                   "\"v8\"") "]}";
     static const struct {
         const char *platform;
         int64_t expected;
@@ -332,16 +335,15 @@ test_base_image(Fixture *fixture, gconstpointer data)
     g_autofree char *text = NULL;
     g_autoptr(SlImage) image = NULL;
     g_autoptr(GError) error = NULL;
-    int64_t bytes = 0;
 
     g_assert_true(sl_image_make_base(fixture->content, tar, &manifest, &error));
     g_assert_true(sl_image_make_base(fixture->content, tar, &again, &error));
     g_assert_cmpstr(manifest, ==, again);
     image = sl_image_load(fixture->content, manifest, &error);
     g_assert_no_error(error);
-    sl_rootfs_prepare(fixture->content, image, rootfs, NULL, NULL, &path, &bytes, &error);
+    sl_rootfs_prepare(fixture->content, image, rootfs, NULL, NULL, NULL, &path, &error);
     g_assert_no_error(error);
-    g_assert_cmpint(bytes, ==, 2);
+    g_assert_cmpint(image->size, ==, 2);
     shell = g_build_filename(path, "bin/sh", NULL);
     g_assert_true(g_file_get_contents(shell, &text, NULL, NULL));
     g_assert_cmpstr(text, ==, "#!");
@@ -364,7 +366,7 @@ test_wrong_diff_id_leaves_nothing(Fixture *fixture, gconstpointer data)
     manifest = put_image(fixture, config_with(DIGEST, json_object()), layer, (int64_t)tar->len);
     image = sl_image_load(fixture->content, manifest, NULL);
     g_assert_nonnull(image);
-    g_assert_false(sl_rootfs_prepare(fixture->content, image, rootfs, NULL, NULL, &path, NULL, &error));
+    g_assert_false(sl_rootfs_prepare(fixture->content, image, rootfs, NULL, NULL, NULL, &path, &error));
     g_assert_error(error, SL_ERROR, SL_ERROR_INVALID);
     made = g_build_filename(rootfs, image->id + 7, NULL);
     g_assert_false(g_file_test(made, G_FILE_TEST_EXISTS));
@@ -372,7 +374,7 @@ test_wrong_diff_id_leaves_nothing(Fixture *fixture, gconstpointer data)
 
 typedef struct Preparer {
     Fixture *fixture;
-    const SlImage *image;
+    SlImage *image;
     const char *rootfs;
     bool ok;
 } Preparer;
@@ -384,7 +386,7 @@ prepare_run(void *data)
     g_autofree char *path = NULL;
 
     preparer->ok = sl_rootfs_prepare(preparer->fixture->content, preparer->image, preparer->rootfs, NULL,
-                                     NULL, &path, NULL, NULL);
+                                     NULL, NULL, &path, NULL);
     return NULL;
 }
 
@@ -405,12 +407,15 @@ test_many_ask_for_one_image(Fixture *fixture, gconstpointer data)
     stale = g_strdup_printf("%s/.%s.tmp/old", rootfs, image->id + 7);
     g_assert_cmpint(g_mkdir_with_parents(stale, 0755), ==, 0);
     for (size_t i = 0; i < G_N_ELEMENTS(preparers); i++) {
-        preparers[i] = (Preparer){ .fixture = fixture, .image = image, .rootfs = rootfs };
+        preparers[i] = (Preparer){ .fixture = fixture,
+                                   .image = sl_image_load(fixture->content, manifest, NULL),
+                                   .rootfs = rootfs };
         g_assert_true(sl_thread_start("prepare", prepare_run, &preparers[i], &threads[i], NULL));
     }
     for (size_t i = 0; i < G_N_ELEMENTS(preparers); i++) {
         pthread_join(threads[i], NULL);
         g_assert_true(preparers[i].ok);
+        sl_image_free(preparers[i].image);
     }
     g_assert_false(g_file_test(stale, G_FILE_TEST_EXISTS));
 }

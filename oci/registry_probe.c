@@ -64,7 +64,7 @@ probe_pull(const Options *options, SlRegistry *registry, const char *text, const
     if (!image)
         return false;
     if (options->rootfs &&
-        !sl_rootfs_prepare(content, image, options->rootfs, NULL, NULL, &path, NULL, error))
+        !sl_rootfs_prepare(content, image, options->rootfs, NULL, NULL, NULL, &path, error))
         return false;
     line_print(json_pack("{s:s, s:s, s:s, s:s?}", "manifest", manifest, "index", index, "id", image->id,
                          "rootfs", path));

@@ -7,17 +7,12 @@
  */
 #pragma once
 
-#include "common/cancel.h"
+#include "oci/tar_stream.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <time.h>
-
-typedef struct SlUnpackBudget {
-    int64_t bytes_left; /* of uncompressed tar, and of file content */
-    int64_t files_left;
-} SlUnpackBudget;
 
 typedef struct SlUnpackTarget {
     int root_fd;

@@ -301,6 +301,7 @@ sl_core_open(const SlCoreConfig *config, GError **error)
         !sl_store_each(core->store, "container", load_container, core, error))
         return NULL;
     sweep_folders(core);
+    sl_images_sweep(core->images);
     recover(core);
     return g_steal_pointer(&core);
 }

@@ -270,34 +270,25 @@ add_driver_warning(SlContainer *container, json_t *warnings)
         json_array_append_new(warnings, json_string(warning));
 }
 
-SlContainer *
-sl_container_create(SlCore *core, SlCancel *cancel, const char *name, const json_t *body,
-                    json_t **ret_warnings, GError **error)
+/* The image stays until the container is published. */
+static SlContainer *
+create_from(SlCore *core, SlCancel *cancel, const char *name, DkContainerCreate *config,
+            const SlImageRecord *image, json_t *warnings, GError **error)
 {
-    g_auto(DkContainerCreate) config = { 0 };
-    g_autoptr(SlImageRecord) image = NULL;
     g_autoptr(SlContainer) container = NULL;
-    g_autoptr(json_t) warnings = json_array();
     g_autoptr(json_t) merged = NULL;
     g_autofree char *id = sl_id_new();
-    g_autofree char *image_warning = NULL;
     g_autofree char *rootfs = NULL;
 
-    if (!sl_json_read(body, dk_container_create_fields, &config, "invalid request body", error) ||
-        !sl_options_check(core->driver, body, warnings, error))
+    if (!sl_images_rootfs(core->images, cancel, image, &rootfs, error))
         return NULL;
-    image = sl_images_resolve_for_create(core->images, config.image, &image_warning, error);
-    if (!image || !sl_images_rootfs(core->images, cancel, image, &rootfs, error))
-        return NULL;
-    if (image_warning)
-        json_array_append_new(warnings, json_string(image_warning));
-    merge_image(&config, sl_image_record_config(image));
-    fill_defaults(&config, id);
-    if (!validate(&config, error))
+    merge_image(config, sl_image_record_config(image));
+    fill_defaults(config, id);
+    if (!validate(config, error))
         return NULL;
 
-    merged = sl_json_write(dk_container_create_fields, &config);
-    container = sl_container_new(core, id, &config, sl_json_dump(merged));
+    merged = sl_json_write(dk_container_create_fields, config);
+    container = sl_container_new(core, id, config, sl_json_dump(merged));
     container->created_ns = sl_clock_now_ns();
     container->image_name = g_strdup(container->config.image);
     container->image_id = g_strdup(image->id);
@@ -312,6 +303,30 @@ sl_container_create(SlCore *core, SlCancel *cancel, const char *name, const json
     }
     publish(container);
     add_driver_warning(container, warnings);
-    *ret_warnings = g_steal_pointer(&warnings);
     return g_steal_pointer(&container);
+}
+
+SlContainer *
+sl_container_create(SlCore *core, SlCancel *cancel, const char *name, const json_t *body,
+                    json_t **ret_warnings, GError **error)
+{
+    g_auto(DkContainerCreate) config = { 0 };
+    g_autoptr(SlImageRecord) image = NULL;
+    g_autoptr(json_t) warnings = json_array();
+    g_autofree char *image_warning = NULL;
+    SlContainer *container;
+
+    if (!sl_json_read(body, dk_container_create_fields, &config, "invalid request body", error) ||
+        !sl_options_check(core->driver, body, warnings, error))
+        return NULL;
+    image = sl_images_resolve_for_create(core->images, config.image, &image_warning, error);
+    if (!image)
+        return NULL;
+    if (image_warning)
+        json_array_append_new(warnings, json_string(image_warning));
+    container = create_from(core, cancel, name, &config, image, warnings, error);
+    sl_images_create_done(core->images, image);
+    if (container)
+        *ret_warnings = g_steal_pointer(&warnings);
+    return container;
 }

@@ -124,9 +124,23 @@ sl_image_record_config(const SlImageRecord *record)
 
 /* ---- opening ---- */
 
+static void
+sizes_restore(SlImage *image, const json_t *layers)
+{
+    for (guint i = 0; i < image->layers->len; i++) {
+        SlImageLayer *layer = image->layers->pdata[i];
+        json_int_t tar_bytes = -1;
+        json_int_t file_bytes = -1;
+
+        json_unpack(json_array_get(layers, i), "[I, I]", &tar_bytes, &file_bytes);
+        layer->tar_bytes = tar_bytes;
+        layer->file_bytes = file_bytes;
+    }
+}
+
 /* A record whose blobs are gone is left where it is, and said: a backup of the blobs makes it whole again. */
 static bool
-image_restore(void *user, const char *id, const char *document, GError **error)
+image_restore_whole(void *user, const char *id, const char *document, GError **error)
 {
     SlImages *images = user;
     g_autoptr(json_t) json = sl_json_parse(document, strlen(document), "image record", error);
@@ -135,13 +149,14 @@ image_restore(void *user, const char *id, const char *document, GError **error)
     const char *manifest = NULL;
     const char *parent = "";
     json_t *digests = NULL;
+    json_t *layers = NULL;
     json_int_t size = 0;
     json_int_t tagged = 0;
 
     if (!json)
         return false;
-    if (json_unpack(json, "{s:s, s:s, s:o, s:I, s:I}", "manifest", &manifest, "parent", &parent,
-                    "repo_digests", &digests, "size", &size, "tagged", &tagged) < 0)
+    if (json_unpack(json, "{s:s, s:s, s:o, s:I, s:I, s?o}", "manifest", &manifest, "parent", &parent,
+                    "repo_digests", &digests, "size", &size, "tagged", &tagged, "layers", &layers) < 0)
         return sl_fail(error, SL_ERROR_SYSTEM, "image record %s: wrong members", id);
 
     image = sl_image_load(images->config.content, manifest, error);
@@ -154,11 +169,22 @@ image_restore(void *user, const char *id, const char *document, GError **error)
     entry->parent = g_strdup(parent);
     entry->size = size;
     entry->tagged_ns = tagged;
+    sizes_restore(image, layers);
     for (size_t i = 0; i < json_array_size(digests); i++)
         if (json_is_string(json_array_get(digests, i)))
             g_ptr_array_add(entry->repo_digests, g_strdup(json_string_value(json_array_get(digests, i))));
     g_hash_table_insert(images->by_id, g_strdup(id), g_steal_pointer(&entry));
     return true;
+}
+
+static bool
+image_restore(void *user, const char *id, const char *document, GError **error)
+{
+    SlImages *images = user;
+    bool ok = image_restore_whole(user, id, document, error);
+
+    images->is_damaged |= !ok;
+    return ok;
 }
 
 static bool
@@ -214,7 +240,7 @@ sl_images_open(const SlImagesConfig *config, GError **error)
     images->by_id = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, entry_free_item);
     images->tags = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     images->unreachable = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    images->garbage = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    images->uses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 
     if (!sl_store_each(config->store, "image", image_restore, images, error) ||
         !base_open(images, config->base_tar, error) ||
@@ -231,7 +257,7 @@ sl_images_close(SlImages *images)
     g_hash_table_unref(images->by_id);
     g_hash_table_unref(images->tags);
     g_hash_table_unref(images->unreachable);
-    g_hash_table_unref(images->garbage);
+    g_hash_table_unref(images->uses);
     pthread_mutex_destroy(&images->changing);
     pthread_mutex_destroy(&images->lock);
     g_free(images->rootfs_folder);
@@ -321,8 +347,8 @@ find_by_name(SlImages *images, const SlReference *reference)
     return id ? images_entry(images, id) : NULL;
 }
 
-SlImageRecord *
-sl_images_resolve(SlImages *images, const char *reference, GError **error)
+static SlImageRecord *
+resolve(SlImages *images, const char *reference, bool is_for_create, GError **error)
 {
     const char *digits = id_digits(reference);
     bool is_whole_id = digits && (digits != reference || strlen(digits) == SL_ID_CHARS);
@@ -340,6 +366,8 @@ sl_images_resolve(SlImages *images, const char *reference, GError **error)
         entry = find_by_name(images, &parsed);
     if (!entry && digits)
         entry = find_by_digits(images, digits, &is_ambiguous);
+    if (entry && is_for_create)
+        images_use_begin(images, entry->image->id);
     if (entry)
         return images_snapshot(images, entry);
     if (is_ambiguous)
@@ -347,6 +375,12 @@ sl_images_resolve(SlImages *images, const char *reference, GError **error)
     else
         sl_fail(error, SL_ERROR_NOT_FOUND, "No such image: %s", familiar);
     return NULL;
+}
+
+SlImageRecord *
+sl_images_resolve(SlImages *images, const char *reference, GError **error)
+{
+    return resolve(images, reference, false, error);
 }
 
 bool
@@ -377,6 +411,7 @@ base_stand_in(SlImages *images, const char *reference, char **ret_warning)
                               base_name)
             : g_strdup_printf("registry cannot be reached: %s is served from the built-in image %s", familiar,
                               base_name);
+    images_use_begin(images, images->base_id);
     return images_snapshot(images, images_entry(images, images->base_id));
 }
 
@@ -384,7 +419,7 @@ SlImageRecord *
 sl_images_resolve_for_create(SlImages *images, const char *reference, char **ret_warning, GError **error)
 {
     g_autoptr(GError) local = NULL;
-    SlImageRecord *record = sl_images_resolve(images, reference, &local);
+    SlImageRecord *record = resolve(images, reference, true, &local);
 
     *ret_warning = NULL;
     if (!record && g_error_matches(local, SL_ERROR, SL_ERROR_NOT_FOUND)) {
@@ -397,15 +432,52 @@ sl_images_resolve_for_create(SlImages *images, const char *reference, char **ret
     return record;
 }
 
+/* ---- files and sizes ---- */
+
+void
+images_sizes_copy(const SlImage *from, SlImage *to)
+{
+    for (guint i = 0; i < from->layers->len; i++) {
+        const SlImageLayer *source = from->layers->pdata[i];
+        SlImageLayer *target = to->layers->pdata[i];
+
+        target->tar_bytes = source->tar_bytes;
+        target->file_bytes = source->file_bytes;
+    }
+}
+
+bool
+images_sizes_are_known(const SlImage *image)
+{
+    for (guint i = 0; i < image->layers->len; i++)
+        if (((const SlImageLayer *)image->layers->pdata[i])->tar_bytes < 0)
+            return false;
+    return true;
+}
+
 static void
-size_note(SlImages *images, const char *id, int64_t bytes)
+sizes_note(SlImages *images, const SlImage *image)
 {
     ImageEntry *entry;
 
     SL_LOCK_GUARD(&images->lock);
-    entry = images_entry(images, id);
-    if (entry)
-        entry->size = bytes;
+    entry = images_entry(images, image->id);
+    if (!entry)
+        return;
+    images_sizes_copy(image, entry->image);
+    entry->size = image->size;
+}
+
+bool
+images_unpack(SlImages *images, SlImage *image, const SlUnpackWatch *watch, SlCancel *cancel, char **ret_path,
+              GError **error)
+{
+    SlContent *content = images->config.content;
+
+    if (images->rootfs_folder &&
+        !sl_rootfs_prepare(content, image, images->rootfs_folder, NULL, watch, cancel, ret_path, error))
+        return false;
+    return images_sizes_are_known(image) || sl_image_measure(content, image, NULL, watch, cancel, error);
 }
 
 bool
@@ -413,25 +485,38 @@ sl_images_rootfs(SlImages *images, SlCancel *cancel, const SlImageRecord *record
                  GError **error)
 {
     g_autoptr(SlImage) image = NULL;
-    int64_t bytes = 0;
 
     if (!images->rootfs_folder)
         return sl_fail(error, SL_ERROR_UNSUPPORTED, "this backend does not unpack images");
     image = sl_image_load(images->config.content, record->manifest_digest, error);
-    if (!image || !sl_rootfs_prepare(images->config.content, image, images->rootfs_folder, NULL, cancel,
-                                     ret_path, &bytes, error))
+    if (!image || !sl_rootfs_prepare(images->config.content, image, images->rootfs_folder, NULL, NULL, cancel,
+                                     ret_path, error))
         return false;
-
-    size_note(images, record->id, bytes);
+    if (images_sizes_are_known(image))
+        sizes_note(images, image);
     return true;
 }
 
-GPtrArray *
-sl_images_layers(SlImages *images, const SlImageRecord *record, GError **error)
+SlImage *
+sl_images_read(SlImages *images, SlCancel *cancel, const SlImageRecord *record, GError **error)
 {
     g_autoptr(SlImage) image = sl_image_load(images->config.content, record->manifest_digest, error);
+    const ImageEntry *entry;
 
-    return image ? g_ptr_array_ref(image->layers) : NULL;
+    if (!image)
+        return NULL;
+    {
+        SL_LOCK_GUARD(&images->lock);
+        entry = images_entry(images, record->id);
+        if (entry)
+            images_sizes_copy(entry->image, image);
+    }
+    if (!images_sizes_are_known(image)) {
+        if (!sl_image_measure(images->config.content, image, NULL, NULL, cancel, error))
+            return NULL;
+        sizes_note(images, image);
+    }
+    return g_steal_pointer(&image);
 }
 
 unsigned

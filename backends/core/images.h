@@ -17,6 +17,7 @@
 #include "oci/content.h"
 #include "oci/image.h"
 #include "oci/registry.h"
+#include "oci/tar_stream.h"
 
 #include <jansson.h>
 
@@ -34,7 +35,7 @@ typedef struct SlImagesConfig {
     const char *base_tar;      /* NULL: no built-in image */
     SlBuiltinImages builtin;
     /* A container that uses the image: its short id (g_free), a running one first; NULL: none. Called without
-     * locks held. May be NULL. */
+     * locks held that a lookup here needs. May be NULL. */
     char *(*find_user)(void *user, const char *image_id, bool *ret_is_running);
     /* Event of type "image": action "pull", "tag", "untag", "delete"; actor is the reference or the id;
      * attributes are taken. Called without locks held. May be NULL. */
@@ -75,17 +76,20 @@ const json_t *sl_image_record_config(const SlImageRecord *record);
  * SL_ERROR_NOT_FOUND "No such image: NAME:TAG"; SL_ERROR_INVALID for what is no reference. */
 SlImageRecord *sl_images_resolve(SlImages *images, const char *reference, GError **error);
 /* The same for a container's create: falls back to sockerless/base for alpine and busybox as above;
- * ret_warning then is a sentence (g_free), else NULL. */
+ * ret_warning then is a sentence (g_free), else NULL. The image then stays until sl_images_create_done: find_user knows
+ * its container by then, or there is none. */
 SlImageRecord *sl_images_resolve_for_create(SlImages *images, const char *reference, char **ret_warning,
                                             GError **error);
+
+void sl_images_create_done(SlImages *images, const SlImageRecord *record);
 
 /* The unpacked image's folder, made when it is not there; caller frees. Several threads may ask at once.
  * Errors: SL_ERROR_UNSUPPORTED without a rootfs_folder. */
 bool sl_images_rootfs(SlImages *images, SlCancel *cancel, const SlImageRecord *record, char **ret_path,
                       GError **error);
 
-/* Its layers as they are stored, bottom first; caller frees (owns its elements, SlImageLayer *). */
-GPtrArray *sl_images_layers(SlImages *images, const SlImageRecord *record, GError **error);
+/* The image with all its layers' sizes; caller frees. */
+SlImage *sl_images_read(SlImages *images, SlCancel *cancel, const SlImageRecord *record, GError **error);
 
 /* How many images there are (`docker info`). */
 unsigned sl_images_count(SlImages *images);
@@ -113,6 +117,36 @@ bool sl_images_remove(SlImages *images, const char *reference, bool force, json_
 /* Removes images without a name (all: also those with one) that no container uses and filters allow
  * (dangling, label, until). ret_report: {"ImagesDeleted": […], "SpaceReclaimed": n}. */
 bool sl_images_prune(SlImages *images, const char *filters, json_t **ret_report, GError **error);
+
+/* What load, save and import say: progress lines as of a pull, and sentences (id NULL). */
+typedef void (*SlImagesSay)(void *user, const char *line);
+
+/* Takes every image of a docker-archive or OCI layout in, with its names; all of them or none. say: Docker's
+ * sentences, "Loaded image: alpine:3". Errors: SL_ERROR_INVALID, TOO_LARGE: what the archive is wrong with. */
+bool sl_images_load(SlImages *images, SlCancel *cancel, const SlTarSource *source, const SlPlatform *platform,
+                    SlPullProgress progress, SlImagesSay say, void *user, GError **error);
+
+/* Images that are to be saved, looked up before the first byte is written. */
+typedef struct SlImagesSaved SlImagesSaved;
+/* names: as the client asks for them; one without a tag means all tags of that repository. Errors: as
+ * sl_images_resolve. */
+SlImagesSaved *sl_images_save_open(SlImages *images, SlCancel *cancel, const char *const *names,
+                                   GError **error);
+/* Writes a tar that is docker-archive and OCI layout in one. */
+bool sl_images_save_write(SlImagesSaved *saved, SlCancel *cancel,
+                          bool (*write)(void *user, const void *data, size_t n, GError **error), void *user,
+                          GError **error);
+void sl_images_save_close(SlImagesSaved *saved);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlImagesSaved, sl_images_save_close)
+
+/* While blobs are written that no image has yet, nothing is swept: from before the first to after sl_images_add.
+ * is_garbage_left: there are some that no image will have. */
+void sl_images_hold(SlImages *images);
+void sl_images_release(SlImages *images, bool is_garbage_left);
+/* Removes what a crash left, blobs and folders. Once containers are known. */
+void sl_images_sweep(SlImages *images);
+/* A container was removed: the files of its image go, if only it still needed them. */
+void sl_images_user_gone(SlImages *images, const char *image_id);
 
 /* An image whose blobs are in the content store already (load, commit, build): its record, without a name. */
 SlImageRecord *sl_images_add(SlImages *images, const char *manifest_digest, const char *parent,

@@ -217,9 +217,10 @@ static bool
 image_history(SlCall *call, GError **error)
 {
     g_autoptr(SlImageRecord) record = image_of_path(call, error);
-    g_autoptr(GPtrArray) layers = record ? sl_images_layers(sl_core_images(call), record, error) : NULL;
+    g_autoptr(SlImage) image =
+        record ? sl_images_read(sl_core_images(call), sl_call_cancel(call), record, error) : NULL;
 
-    return layers && sl_call_reply_json(call, 200, sl_image_history_json(record, layers), error);
+    return image && sl_call_reply_json(call, 200, sl_image_history_json(record, image->layers), error);
 }
 
 /* ---- changing ---- */

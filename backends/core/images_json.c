@@ -141,7 +141,7 @@ sl_image_history_json(const SlImageRecord *record, const GPtrArray *layers)
         int64_t size = 0;
 
         if (!is_empty && n_used < layers->len)
-            size = ((const SlImageLayer *)layers->pdata[n_used++])->size;
+            size = ((const SlImageLayer *)layers->pdata[n_used++])->file_bytes;
         json_array_insert_new(
             lines, 0,
             json_pack("{s:s, s:I, s:s, s:o?, s:I, s:s}", "Id", is_last ? record->id : "<missing>", "Created",

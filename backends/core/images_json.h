@@ -6,5 +6,5 @@
 /* version: the client's, as 1000 * major + minor; some members depend on it. A new reference. */
 json_t *sl_image_inspect_json(const SlImageRecord *record, int version);
 json_t *sl_image_summary_json(const SlImageRecord *record, int version);
-/* layers: of SlImageLayer *, whose sizes are shown. */
+/* layers: of SlImageLayer *, whose files' sizes are shown. */
 json_t *sl_image_history_json(const SlImageRecord *record, const GPtrArray *layers);

@@ -8,6 +8,11 @@
 #include "oci/digest.h"
 #include "oci/unpack.h"
 
+enum {
+    SHORT_DIGITS = 12,
+    PROGRESS_MS = 100, /* between two lines of a layer */
+};
+
 /* One pull. */
 typedef struct Pull {
     SlImages *images;
@@ -40,32 +45,6 @@ static void G_GNUC_PRINTF(2, 3) say(const Pull *pull, const char *format, ...)
         pull->progress(pull->user, NULL, status, 0, 0);
 }
 
-static void
-layers_say(const Pull *pull, const SlImage *image, const char *status)
-{
-    for (guint i = 0; pull->progress && i < image->layers->len; i++) {
-        char id[13];
-
-        snprintf(id, sizeof id, "%s", sl_digest_hex(((const SlImageLayer *)image->layers->pdata[i])->digest));
-        pull->progress(pull->user, id, status, 0, 0);
-    }
-}
-
-static void
-pulls_begin(SlImages *images)
-{
-    SL_LOCK_GUARD(&images->changing);
-    images->n_pulls++;
-}
-
-static void
-pulls_end(SlImages *images)
-{
-    SL_LOCK_GUARD(&images->changing);
-    images->n_pulls--;
-    images_blobs_release(images, NULL);
-}
-
 static bool
 platform_check(const Pull *pull, const SlImage *image, GError **error)
 {
@@ -81,18 +60,51 @@ platform_check(const Pull *pull, const SlImage *image, GError **error)
                    wanted->architecture ? wanted->architecture : "", image->os, image->architecture);
 }
 
+static void
+layer_say(const Pull *pull, const SlImageLayer *layer, const char *status, int64_t current, int64_t total)
+{
+    char id[SHORT_DIGITS + 1];
+
+    snprintf(id, sizeof id, "%s", sl_digest_hex(layer->digest));
+    pull->progress(pull->user, id, status, current, total);
+}
+
+/* A pull that unpacks. */
+typedef struct Unpacking {
+    const Pull *pull;
+    const SlImageLayer *layer; /* the last one told of */
+    int64_t told_ms;
+} Unpacking;
+
+static void
+unpack_progress(void *user, const SlImageLayer *layer, int64_t n_read)
+{
+    Unpacking *unpacking = user;
+    int64_t now_ms = sl_clock_monotonic_ms();
+
+    if (unpacking->layer && layer != unpacking->layer)
+        layer_say(unpacking->pull, unpacking->layer, "Pull complete", 0, 0);
+    if (layer == unpacking->layer && n_read < layer->size && now_ms - unpacking->told_ms < PROGRESS_MS)
+        return;
+    unpacking->layer = layer;
+    unpacking->told_ms = now_ms;
+    layer_say(unpacking->pull, layer, "Extracting", MIN(n_read, layer->size), layer->size);
+}
+
 /* Unpacked at once, so that the first start does not wait, and a layer that is not what it says fails the
  * pull. */
 static bool
-unpack(const Pull *pull, const SlImage *image, int64_t *ret_size, GError **error)
+unpack(const Pull *pull, SlImage *image, GError **error)
 {
+    Unpacking unpacking = { .pull = pull };
+    const SlUnpackWatch watch = { unpack_progress, &unpacking };
     g_autofree char *path = NULL;
 
-    *ret_size = image->size;
-    if (!pull->images->rootfs_folder)
-        return true;
-    return sl_rootfs_prepare(pull->images->config.content, image, pull->images->rootfs_folder, NULL,
-                             pull->cancel, &path, ret_size, error);
+    if (!images_unpack(pull->images, image, pull->progress ? &watch : NULL, pull->cancel, &path, error))
+        return false;
+    if (unpacking.layer)
+        layer_say(pull, unpacking.layer, "Pull complete", 0, 0);
+    return true;
 }
 
 static bool
@@ -104,22 +116,25 @@ is_tagged(SlImages *images, const char *tag, const char *id)
 
 /* Enters the image into the index. ret_is_new: the tag was none of this image's before. */
 static bool
-enter(const Pull *pull, SlImage *image /* taken */, int64_t size, const char *index_digest, bool *ret_is_new,
+enter(const Pull *pull, SlImage *image /* taken */, const char *index_digest, bool *ret_is_new,
       GError **error)
 {
     SlImages *images = pull->images;
     g_autofree char *name = sl_reference_familiar_name(&pull->reference);
     g_autofree char *digest = g_strconcat(name, "@", index_digest, NULL);
     const char *tag = pull->reference.digest ? NULL : pull->familiar;
+    int64_t size = image->size;
     g_autoptr(ImageEntry) entry = NULL;
 
     SL_LOCK_GUARD(&images->changing);
     entry = images_entry_copy(images, image->id);
     *ret_is_new = entry == NULL;
-    if (entry)
+    if (entry) {
+        images_sizes_copy(image, entry->image);
         sl_image_free(image);
-    else
+    } else {
         entry = images_entry_new(image);
+    }
     if (tag && !*ret_is_new)
         *ret_is_new = !is_tagged(images, tag, entry->image->id);
     if (!g_ptr_array_find_with_equal_func(entry->repo_digests, digest, g_str_equal, NULL))
@@ -127,7 +142,7 @@ enter(const Pull *pull, SlImage *image /* taken */, int64_t size, const char *in
     entry->size = size;
     if (*ret_is_new)
         entry->tagged_ns = sl_clock_now_ns();
-    if (!images_publish(images, entry, tag, error))
+    if (!images_publish(images, entry, (const char *const[]){ tag, NULL }, error))
         return false;
     g_steal_pointer(&entry);
     return true;
@@ -143,17 +158,15 @@ pull_from_registry(const Pull *pull, const SlRegistryAuth *auth, GError **error)
     g_autoptr(SlImage) image = NULL;
     g_autoptr(json_t) config = NULL;
     bool is_new = false;
-    int64_t size = 0;
 
     if (!sl_registry_pull(pull->images->config.registry, pull->cancel, &pull->reference, auth, pull->platform,
                           content, pull->progress, pull->user, &manifest_digest, &index_digest, error))
         return false;
     image = sl_image_load(content, manifest_digest, error);
-    if (!image || !platform_check(pull, image, error) || !unpack(pull, image, &size, error))
+    if (!image || !platform_check(pull, image, error) || !unpack(pull, image, error))
         return false;
-    layers_say(pull, image, "Pull complete");
     config = json_incref(image->config);
-    if (!enter(pull, g_steal_pointer(&image), size, index_digest, &is_new, error))
+    if (!enter(pull, g_steal_pointer(&image), index_digest, &is_new, error))
         return false;
 
     say(pull, "Digest: %s", index_digest);
@@ -222,8 +235,9 @@ sl_images_pull(SlImages *images, SlCancel *cancel, const char *reference, const 
     if (!sl_reference_parse(reference, true, &pull.reference, error))
         return false;
     pull.familiar = sl_reference_familiar(&pull.reference);
-    pulls_begin(images);
+    sl_images_hold(images);
     ok = pull_run(&pull, auth, error);
-    pulls_end(images);
+    /* Whole layers of a pull that failed stay, for the one that is tried again, until something is swept. */
+    sl_images_release(images, false);
     return ok;
 }

@@ -278,6 +278,7 @@ delete_files(void *data)
         !sl_tree_remove(container->core->containers_fd, container->id, &error))
         sl_error("a removed container's files stay container=%s error=%s", container->id, error->message);
     sl_failpoint("remove.files.gone");
+    sl_images_user_gone(container->core->images, container->image_id);
 }
 
 static bool
