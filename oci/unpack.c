@@ -121,6 +121,7 @@ layer_unpack(SlContent *content, SlImageLayer *layer, int folder_fd, SlUnpackBud
     if (watch) {
         stream.progress = progress_pass;
         stream.progress_user = &watched;
+        progress_pass(&watched, stream.n_raw); /* of a small layer that was all */
     }
     if (!stream_unpack(&stream, folder_fd, &bytes, error)) {
         g_prefix_error(error, "failed to register layer: ");
