@@ -1,5 +1,7 @@
 #include "common/thread.h"
 
+#include "common/log.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <time.h>
@@ -52,30 +54,13 @@ struct SlPool {
     Job *first, **last;
     unsigned n_queued, n_idle, n_threads, max_threads;
     bool closing;
+    bool is_short; /* the last thread that was wanted could not be had */
     char *name;
 };
 
-SlPool *
-sl_pool_new(const char *name, unsigned max_threads)
-{
-    SlPool *pool = g_new0(SlPool, 1);
-    pthread_condattr_t attr;
-
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool->work, &attr);
-    pthread_cond_init(&pool->ended, &attr);
-    pthread_condattr_destroy(&attr);
-    pool->last = &pool->first;
-    pool->max_threads = max_threads;
-    pool->name = g_strdup(name);
-    return pool;
-}
-
-/* Waits for a job; NULL when this thread has been idle long enough or the pool is closing. Lock held. */
+/* Waits for a job; NULL when the pool is closing, or this thread has been idle long enough and is not the one that lasts. Lock held. */
 static Job *
-pool_take(SlPool *pool)
+pool_take(SlPool *pool, bool is_lasting)
 {
     struct timespec until;
     Job *job;
@@ -85,7 +70,10 @@ pool_take(SlPool *pool)
     until.tv_sec += PARK_S;
     while (!pool->first && !pool->closing && waited != ETIMEDOUT) {
         pool->n_idle++;
-        waited = pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+        if (is_lasting)
+            pthread_cond_wait(&pool->work, &pool->lock);
+        else
+            waited = pthread_cond_timedwait(&pool->work, &pool->lock, &until);
         pool->n_idle--;
     }
     job = pool->first;
@@ -98,13 +86,11 @@ pool_take(SlPool *pool)
     return job;
 }
 
-static void *
-pool_thread(void *data)
+static void
+work(SlPool *pool, bool is_lasting)
 {
-    SlPool *pool = data;
-
     SL_LOCK_GUARD(&pool->lock);
-    for (Job *job; (job = pool_take(pool));) {
+    for (Job *job; (job = pool_take(pool, is_lasting));) {
         pthread_mutex_unlock(&pool->lock);
         job->run(job->data);
         g_free(job);
@@ -112,7 +98,60 @@ pool_thread(void *data)
     }
     if (--pool->n_threads == 0)
         pthread_cond_broadcast(&pool->ended);
+}
+
+static void *
+lasting_thread(void *pool)
+{
+    work(pool, true);
     return NULL;
+}
+
+static void *
+passing_thread(void *pool)
+{
+    work(pool, false);
+    return NULL;
+}
+
+SlPool *
+sl_pool_new(const char *name, unsigned max_threads)
+{
+    SlPool *pool = g_new0(SlPool, 1);
+    g_autoptr(GError) error = NULL;
+    pthread_condattr_t attr;
+
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->work, &attr);
+    pthread_cond_init(&pool->ended, &attr);
+    pthread_condattr_destroy(&attr);
+    pool->last = &pool->first;
+    pool->max_threads = max_threads;
+    pool->name = g_strdup(name);
+    pool->n_threads = 1;
+    if (!sl_thread_detach(pool->name, lasting_thread, pool, &error))
+        g_error("%s", error->message);
+    return pool;
+}
+
+/* The thread was counted already. */
+static void
+add_thread(SlPool *pool)
+{
+    g_autoptr(GError) error = NULL;
+    bool has_started = sl_thread_detach(pool->name, passing_thread, pool, &error);
+    bool was_short;
+
+    pthread_mutex_lock(&pool->lock);
+    was_short = pool->is_short;
+    pool->is_short = !has_started;
+    if (!has_started)
+        pool->n_threads--;
+    pthread_mutex_unlock(&pool->lock);
+    if (!has_started && !was_short)
+        sl_warn("no more threads, jobs wait pool=%s error=\"%s\"", pool->name, error->message);
 }
 
 void
@@ -129,20 +168,18 @@ sl_pool_run(SlPool *pool, void (*run)(void *), void *data)
     if (needs_thread)
         pool->n_threads++;
     pthread_mutex_unlock(&pool->lock);
-    if (!needs_thread)
+    if (needs_thread)
+        add_thread(pool);
+    else
         pthread_cond_signal(&pool->work); /* unlocked: the thread that wakes needs the lock */
+}
 
-    if (needs_thread && !sl_thread_detach(pool->name, pool_thread, pool, NULL)) {
-        /* No thread to be had: one that is busy takes the job later; with none at all, it is done here. */
-        SL_LOCK_GUARD(&pool->lock);
-        pool->n_threads--;
-        if (pool->n_threads == 0) {
-            pool->n_threads++;
-            pthread_mutex_unlock(&pool->lock);
-            pool_thread(pool);
-            pthread_mutex_lock(&pool->lock);
-        }
-    }
+bool
+sl_pool_is_starved(SlPool *pool)
+{
+    SL_LOCK_GUARD(&pool->lock);
+
+    return pool->is_short && pool->n_queued > pool->n_idle;
 }
 
 void

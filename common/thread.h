@@ -33,11 +33,17 @@ bool sl_thread_detach(const char *name, void *(*run)(void *), void *data, GError
 bool sl_thread_start(const char *name, void *(*run)(void *), void *data, pthread_t *ret_thread,
                      GError **error);
 
-/* An elastic pool: jobs start at once, on a parked thread or a new one; threads park for some seconds, then end. */
+/*
+ * An elastic pool: jobs start at once, on a parked thread or a new one; threads park for some seconds, then end. One thread lasts as long as the pool, so that
+ * jobs are done, one after another, even where no other thread can be had: never on the thread that asks, which may be a loop's.
+ */
 typedef struct SlPool SlPool;
+/* Aborts with a sentence when not even one thread can be had: a program that starts so cannot serve. */
 SlPool *sl_pool_new(const char *name, unsigned max_threads);
-/* Runs job(data) on some thread of the pool. Queues when max_threads are busy. Any thread; never fails. */
+/* Runs job(data) on some thread of the pool. Queues when max_threads are busy or no more can be had. Any thread; never fails. */
 void sl_pool_run(SlPool *pool, void (*job)(void *), void *data);
+/* No further thread could be had, and jobs wait: whoever can say no to more work should. Any thread. */
+bool sl_pool_is_starved(SlPool *pool);
 /* Waits for queued and running jobs, then frees. No sl_pool_run may come any more. */
 void sl_pool_free(SlPool *pool);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlPool, sl_pool_free)

@@ -315,9 +315,22 @@ conn_work(void *data)
     conn_serve(data, false);
 }
 
+/* Nobody knows when its turn would come: better said now than a client left waiting. */
+static Step
+refuse_starved(SlCall *call)
+{
+    g_autoptr(GError) error = NULL;
+
+    sl_fail(&error, SL_ERROR_UNAVAILABLE,
+            "the daemon is out of threads (memory or process limit): try again later");
+    return refuse(call, error);
+}
+
 static Step
 to_worker(SlConn *conn)
 {
+    if (conn->call->phase == SL_PHASE_READY && sl_pool_is_starved(conn->server->pool))
+        return refuse_starved(conn->call);
     sl_pool_run(conn->server->pool, conn_work, conn);
     return STEP_GONE;
 }
