@@ -36,9 +36,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
     def do_GET(self):
         name = self.path.rsplit("/", 1)[1]
+        if name == "_ping" and os.path.exists(data + "/no-ping"):
+            time.sleep(60)
         body = json.dumps({"version": {"Platform": {"Name": "Sockerless"}, "Version": "9.9", "ApiVersion": "1.44", "MinAPIVersion": "1.24"},
                            "info": {"Driver": "overlay", "Containers": 3, "ContainersRunning": 1, "ContainersPaused": 0,
-                                    "ContainersStopped": 2, "Images": 4, "Pid": os.getpid()}}[name]).encode()
+                                    "ContainersStopped": 2, "Images": 4, "Pid": os.getpid()}, "_ping": {}}[name]).encode()
         if name == "info" and os.path.exists(data + "/hang"):
             time.sleep(1)
         self.send_response(200)
@@ -204,6 +206,72 @@ class CliTest(unittest.TestCase):
         eventually(lambda: int(self.read("pid")) != first, "another backend")
         eventually(lambda: self.get("/info")[0] == 200, "an answer")
         self.assertIn("starting again role=backend", self.text())
+
+    def test_program_that_hangs_is_started_again(self):
+        process = self.serve("--hung-after", "600ms")
+        backend = int(self.read("pid"))
+        front = next(pid for pid in children(process.pid) if pid != backend)
+        os.kill(front, signal.SIGSTOP)
+        eventually(lambda: not is_alive(front), "the end of a frontend that hangs")
+        eventually(lambda: self.get("/info")[0] == 200, "an answer")
+        self.assertEqual(int(self.read("pid")), backend)
+        os.kill(backend, signal.SIGSTOP)
+        eventually(lambda: int(self.read("pid")) != backend, "another backend")
+        eventually(lambda: self.get("/info")[0] == 200, "an answer")
+        for role in ("frontend", "backend"):
+            self.assertRegex(self.text(), f"does not answer, killed role={role} pid=[0-9]+ open_ms=[0-9]+")
+
+    def test_stop_of_serve_itself_is_no_hanging(self):
+        process = self.serve("--hung-after", "600ms")
+        pids = children(process.pid)
+        open(self.data + "/no-ping", "w", encoding="utf-8").close()
+        eventually(lambda: "does not answer" in self.text(), "a hanging backend, so the watch works")
+        os.unlink(self.data + "/no-ping")
+        eventually(lambda: self.get("/info")[0] == 200, "an answer")
+        told = self.text().count("does not answer")
+        for pid in (process.pid, *children(process.pid)):
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() - began > 1.5, "a while")
+        for pid in (*children(process.pid), process.pid):
+            os.kill(pid, signal.SIGCONT)
+        self.assertEqual(self.get("/info")[0], 200)
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() - began > 1, "some looks")
+        self.assertEqual(self.text().count("does not answer"), told)
+        self.assertEqual(len(pids), 2)
+
+    def test_activation_as_by_systemd(self):
+        """Socket and readiness passed by a supervisor; one that starts it again loses no caller."""
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(self.path)
+        listener.listen(5)
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(notify.close)
+        notify.bind(self.folder + "/notify")
+        notify.settimeout(20)
+        program = ("import os, sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True);"
+                   "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='sockerless.socket');"
+                   "os.execv(sys.argv[2], sys.argv[2:])")
+        for _ in range(2):
+            caller = socket.socket(socket.AF_UNIX)
+            caller.settimeout(20)
+            caller.connect(self.path)  # before anybody is there
+            caller.sendall(b"GET /version HTTP/1.0\r\nHost: x\r\n\r\n")
+            with open(self.folder + "/log", "a", encoding="utf-8") as log:
+                process = subprocess.Popen([sys.executable, "-c", program, str(listener.fileno()), self.program, "serve", "--data", self.data],
+                                           pass_fds=[listener.fileno()], stdout=subprocess.DEVNULL, stderr=log,
+                                           env={**self.environ, "NOTIFY_SOCKET": self.folder + "/notify"})
+            try:
+                self.assertEqual(notify.recv(100), b"READY=1")
+                self.assertIn(b" 200 ", caller.recv(1000))
+            finally:
+                caller.close()
+                process.terminate()
+                self.assertEqual(process.wait(40), 0)
+            self.assertEqual(notify.recv(100), b"STOPPING=1")
+            self.assertTrue(os.path.exists(self.path))
 
     def test_nobody_is_left_when_serve_is_killed(self):
         process = self.serve()

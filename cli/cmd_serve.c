@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/child.h"
+#include "cli/health.h"
 #include "cli/paths.h"
 #include "cli/ready.h"
 #include "common/clock.h"
@@ -24,6 +25,9 @@ enum {
     BACKEND_GRACE_MS = 20000,
     SOCKETS_ABOVE = 64, /* our listening sockets are kept up here, so that a child can have them as 3… */
     INNER_NAME_CHARS = 12,
+    HUNG_AFTER_MS = 30000,
+    BACKEND_POLL_MS = 2,
+    MAX_LOOK_MS = 5000, /* how often to look whether the programs answer */
 };
 
 typedef struct Settings {
@@ -31,6 +35,7 @@ typedef struct Settings {
     char *backend, *data, *log_level, *log_format, *config;
     char **allowed_hosts, **registry_mirrors, **insecure_registries;
     char *builtin_images, *base_image, *agent, *sandbox;
+    int64_t hung_after_ms;
     bool allow_public, help;
 } Settings;
 
@@ -67,6 +72,8 @@ const SlSetting sl_serve_settings[] = {
                "the agent's program, if not beside this one"),
     SL_SETTING(Settings, sandbox, "sandbox", SL_SETTING_STRING, "FILE",
                "the sandbox's program, if not beside this one"),
+    SL_SETTING(Settings, hung_after_ms, "hung-after", SL_SETTING_DURATION, "TIME",
+               "end and start again a program of ours that has not answered for so long; 0: never"),
     { .name = "log-level",
       .kind = SL_SETTING_CHOICE,
       .offset = offsetof(Settings, log_level),
@@ -95,13 +102,16 @@ typedef struct Serve {
     char *inner;           /* address between frontend and backend */
     SlChild backend, frontend;
     SlReady *ready;
-    bool is_ready;
+    SlHealth *backend_health, *frontend_health; /* NULL: not watched */
+    bool is_ready, is_frontend_held;
 } Serve;
 
 static void
 serve_clear(Serve *serve)
 {
     g_clear_pointer(&serve->ready, sl_ready_free);
+    g_clear_pointer(&serve->backend_health, sl_health_free);
+    g_clear_pointer(&serve->frontend_health, sl_health_free);
     for (size_t i = 0; i < serve->n_sockets; i++)
         close(serve->sockets[i]);
     for (guint i = 0; serve->made_paths && i < serve->made_paths->len; i++)
@@ -180,6 +190,7 @@ listen_all(Serve *serve, GError **error)
         if (address)
             g_ptr_array_add(serve->addresses, address);
     }
+    serve->is_frontend_held = n_passed > 0;
     if (!keep_sockets(serve, passed, n_passed, error))
         return false;
     for (char **address = serve->settings.addresses; address && *address; address++)
@@ -333,10 +344,49 @@ serve_open(Serve *serve, const char *config, GError **error)
     /* The sockets before anything else: a second daemon on them finds out before it has touched our state. */
     return listen_all(serve, error) && lock_data(serve, error) && choose_inner(serve, error) &&
            describe_backend(serve, config, error) && describe_frontend(serve, error) &&
-           sl_child_start(&serve->backend, error) && sl_child_start(&serve->frontend, error);
+           sl_child_start(&serve->backend, error) &&
+           (serve->is_frontend_held || sl_child_start(&serve->frontend, error));
 }
 
 /* ---- watching ---- */
+
+static int
+look_every_ms(const Serve *serve)
+{
+    return (int)CLAMP(serve->settings.hung_after_ms / 3, 1, MAX_LOOK_MS);
+}
+
+/* A daemon on passed sockets or TLS alone has no plain address of ours to ask: then only the backend is watched. */
+static void
+watch_health(Serve *serve)
+{
+    g_autoptr(GError) error = NULL;
+    int every_ms = look_every_ms(serve);
+    const char *first = serve->addresses->len > 0 ? serve->addresses->pdata[0] : NULL;
+
+    if (serve->settings.hung_after_ms <= 0)
+        return;
+    serve->backend_health = sl_health_watch(serve->inner, "/internal/v1/_ping", every_ms, &error);
+    if (serve->backend_health && first && g_str_has_prefix(first, "unix://"))
+        serve->frontend_health = sl_health_watch(first, "/_ping", every_ms, &error);
+    if (error)
+        sl_warn("programs are not watched for hanging: %s", error->message);
+}
+
+/* Its end is reaped as any other, and so it is started again. Containers do not notice. */
+static void
+end_if_hung(const Serve *serve, const SlChild *child, SlHealth *health)
+{
+    int64_t open_ms = health && child->pid != 0 ? sl_health_overdue_ms(health, child->started_ms,
+                                                                       (int)serve->settings.hung_after_ms)
+                                                : 0;
+
+    if (open_ms == 0)
+        return;
+    sl_error("does not answer, killed role=%s pid=%d open_ms=%" G_GINT64_FORMAT, child->role, (int)child->pid,
+             open_ms);
+    kill(child->pid, SIGKILL);
+}
 
 static void
 announce(Serve *serve)
@@ -344,6 +394,7 @@ announce(Serve *serve)
     const char *first = serve->addresses->len > 0 ? serve->addresses->pdata[0] : NULL;
 
     serve->is_ready = true;
+    watch_health(serve);
     sl_info("ready address=%s backend=%s data=%s", first ? first : "passed", serve->settings.backend,
             serve->settings.data);
     if (first) {
@@ -379,6 +430,26 @@ reap(Serve *serve, GError **error)
     return true;
 }
 
+static bool
+backend_listens(const Serve *serve)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    sl_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    g_strlcpy(name.sun_path, serve->inner + strlen("unix://"), sizeof name.sun_path);
+    return fd >= 0 && connect(fd, (struct sockaddr *)&name, sizeof name) == 0;
+}
+
+/* With passed sockets the first caller may be why we were started: it waits for a backend instead of hearing that there is none. */
+static void
+release_frontend(Serve *serve)
+{
+    if (serve->is_frontend_held && backend_listens(serve)) {
+        serve->is_frontend_held = false;
+        serve->frontend.restart_ms = 0;
+    }
+}
+
 /* Starts what is due; returns how long the other can wait, -1 for ever. */
 static int64_t
 restart_due(Serve *serve)
@@ -390,10 +461,11 @@ restart_due(Serve *serve)
         g_autoptr(GError) error = NULL;
         SlChild *child = children[i];
 
-        if (child->pid != 0)
+        if (child->pid != 0 || (child == &serve->frontend && serve->is_frontend_held))
             continue;
         if (child->restart_ms <= now_ms) {
-            sl_warn("starting again role=%s failures=%u", child->role, child->n_failures);
+            if (child->n_failures > 0)
+                sl_warn("starting again role=%s failures=%u", child->role, child->n_failures);
             if (sl_child_start(child, &error))
                 continue;
             sl_error("cannot start again role=%s: %s", child->role, error->message);
@@ -405,12 +477,27 @@ restart_due(Serve *serve)
     return next_ms;
 }
 
+/* Does what is due; returns how long nothing else will be, -1 for ever. */
+static int64_t
+next_look_ms(Serve *serve)
+{
+    int64_t due_ms;
+
+    release_frontend(serve);
+    due_ms = restart_due(serve);
+    if (serve->is_frontend_held)
+        return BACKEND_POLL_MS;
+    if (serve->backend_health && (due_ms < 0 || due_ms > look_every_ms(serve)))
+        return look_every_ms(serve);
+    return due_ms;
+}
+
 /* Until a signal says that it is over. False: something failed before all was ready. */
 static bool
 serve_watch(Serve *serve, const sigset_t *signals, GError **error)
 {
     for (;;) {
-        int64_t wait_ms = restart_due(serve);
+        int64_t wait_ms = next_look_ms(serve);
         struct timespec wait = { .tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000 };
         int received = wait_ms < 0 ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &wait);
 
@@ -422,6 +509,8 @@ serve_watch(Serve *serve, const sigset_t *signals, GError **error)
             return false;
         if (received == SL_READY_SIGNAL && !serve->is_ready)
             announce(serve);
+        end_if_hung(serve, &serve->backend, serve->backend_health);
+        end_if_hung(serve, &serve->frontend, serve->frontend_health);
     }
 }
 
@@ -433,7 +522,7 @@ serve_run(Serve *serve, const char *config, const sigset_t *signals, GError **er
     if (ok && serve->addresses->len > 0)
         serve->ready = sl_ready_watch(serve->addresses->pdata[0], error);
     else if (ok)
-        announce(serve); /* passed TCP sockets only: nothing to ask */
+        announce(serve); /* passed TCP sockets only: nothing to ask, and callers wait in them */
     ok = ok && (serve->ready || serve->is_ready) && serve_watch(serve, signals, error);
     sl_daemon_notify("STOPPING=1");
     /* The frontend first: its clients get their last answers from a backend that is still there. */
@@ -446,7 +535,8 @@ int
 cmd_serve(char **argv)
 {
     g_auto(Serve) serve = { .lock = -1,
-                            .settings = { .backend = g_strdup("memory"),
+                            .settings = { .hung_after_ms = HUNG_AFTER_MS,
+                                          .backend = g_strdup("memory"),
                                           .log_level = g_strdup("info"),
                                           .log_format = g_strdup("text") } };
     g_autofree char *config = sl_settings_find_file(argv, environ);
