@@ -14,6 +14,7 @@
 #include "sandbox/calls.h"
 #include "sandbox/engine.h"
 #include "sandbox/guest/host_calls.h"
+#include "sandbox/net.h"
 #include "sandbox/paths.h"
 #include "sandbox/process.h"
 #include "sandbox/signals.h"
@@ -466,7 +467,7 @@ close_on_exec(void)
         int flags = fcntl(fd, F_GETFD);
 
         if (flags >= 0 && flags & FD_CLOEXEC)
-            close(fd);
+            sl_net_close((uint32_t)fd);
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "sandbox/abi.h"
 #include "sandbox/calls.h"
+#include "sandbox/net.h"
 #include "sandbox/paths.h"
 #include "sandbox/signals.h"
 #include "sandbox/trees.h"
@@ -35,7 +36,15 @@ sl_call_openat(const uint32_t *arg)
 int32_t
 sl_call_close(const uint32_t *arg)
 {
-    return sl_fd_is_guests(arg[0]) ? sl_result(close((int)arg[0])) : -EBADF;
+    return sl_fd_is_guests(arg[0]) ? sl_net_close(arg[0]) : -EBADF;
+}
+
+/* The copy is the same socket. */
+static int32_t
+give_copy(uint32_t from, int32_t to)
+{
+    sl_net_socket_copy(from, to);
+    return to;
 }
 
 int32_t
@@ -43,7 +52,7 @@ sl_call_dup(const uint32_t *arg)
 {
     if (!sl_fd_is_guests(arg[0]))
         return -EBADF;
-    return sl_fd_give(sl_result(dup((int)arg[0])));
+    return give_copy(arg[0], sl_fd_give(sl_result(dup((int)arg[0]))));
 }
 
 int32_t
@@ -51,7 +60,7 @@ sl_call_dup3(const uint32_t *arg)
 {
     if (!sl_fd_is_guests(arg[0]) || !sl_fd_is_guests(arg[1]))
         return -EBADF;
-    return sl_result(dup3((int)arg[0], (int)arg[1], (int)arg[2]));
+    return give_copy(arg[0], sl_result(dup3((int)arg[0], (int)arg[1], (int)arg[2])));
 }
 
 static int32_t
@@ -76,7 +85,7 @@ sl_call_fcntl64(const uint32_t *arg)
     case F_DUPFD_CLOEXEC:
         if (!sl_fd_is_guests(arg[2]))
             return -EINVAL;
-        return sl_fd_give(sl_result(fcntl(fd, (int)arg[1], arg[2])));
+        return give_copy(arg[0], sl_fd_give(sl_result(fcntl(fd, (int)arg[1], arg[2]))));
     case F_GETFD:
     case F_SETFD:
     case F_GETFL:
@@ -173,6 +182,8 @@ transfer(long number, const uint32_t *arg)
         return -EBADF;
     if (!bytes && arg[2])
         return -EFAULT;
+    if (sl_net_has_frames(arg[0]))
+        return sl_net_transfer(arg[0], number == SYS_write, &(struct iovec){ bytes, arg[2] }, 1);
     return (int32_t)sl_blocking_call(number, (int)arg[0], (long)bytes, (long)arg[2], 0, 0, 0);
 }
 
@@ -198,6 +209,8 @@ transfer_many(long number, const uint32_t *arg)
     if (!sl_fd_is_guests(arg[0]))
         return -EBADF;
     result = sl_guest_iovecs(arg[1], arg[2], iov);
+    if (!result && sl_net_has_frames(arg[0]))
+        return sl_net_transfer(arg[0], number == SYS_writev, iov, arg[2]);
     return result ? result : (int32_t)sl_blocking_call(number, (int)arg[0], (long)iov, (long)arg[2], 0, 0, 0);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sandbox/net.h"
 #include "sandbox/paths.h"
 
 /* Rights of later kernels than the headers this builds with. */
@@ -71,6 +72,10 @@ restrict_files(void)
     for (size_t i = 0; dev_fd >= 0 && i < sizeof devices / sizeof *devices; i++)
         allow_device(ruleset, dev_fd, devices[i], file_access | truncate);
     close(dev_fd);
+    if (sl_net_is_there()) {
+        allow(ruleset, sl_net_folder_fd(), LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR);
+        allow(ruleset, sl_net_endpoint_fd(), LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE);
+    }
     syscall(SYS_landlock_restrict_self, ruleset, 0);
     close(ruleset);
 }

@@ -16,6 +16,7 @@
 #include "sandbox/exec.h"
 #include "sandbox/limits.h"
 #include "sandbox/lockdown.h"
+#include "sandbox/net.h"
 #include "sandbox/paths.h"
 #include "sandbox/process.h"
 #include "sandbox/sandbox.h"
@@ -33,7 +34,8 @@ typedef struct Options {
     const char *rlimits[MAX_RLIMITS];
     int n_rlimits;
     int table_fd, status_fd;
-    bool has_tty;
+    bool has_tty, may_not_leave;
+    const char *network, *endpoint;
     SlUser user;
     char **argv;
 } Options;
@@ -78,6 +80,10 @@ parse_option(Options *options, const char *name, const char *value)
         return sl_hostname_set(value);
     else if (strcmp(name, "--cwd") == 0)
         options->cwd = value;
+    else if (strcmp(name, "--network") == 0)
+        options->network = value;
+    else if (strcmp(name, "--endpoint") == 0)
+        options->endpoint = value;
     else if (strcmp(name, "--table") == 0)
         return (options->table_fd = parse_fd(value)) > STDERR_FILENO;
     else if (strcmp(name, "--status") == 0)
@@ -107,6 +113,10 @@ parse_options(Options *options, char **argv)
         }
         if (strcmp(name, "--tty") == 0) {
             options->has_tty = true;
+            continue;
+        }
+        if (strcmp(name, "--no-outside") == 0) {
+            options->may_not_leave = true;
             continue;
         }
         if (!argv[1] || !parse_option(options, name, *++argv))
@@ -189,6 +199,9 @@ confine(const Options *options)
 
     if (!sl_paths_start(options->root))
         fail(options, EXIT_USAGE, "root %s: %s", options->root, strerror(errno));
+    if (options->network &&
+        !sl_net_start(options->network, options->endpoint ? options->endpoint : "", !options->may_not_leave))
+        fail(options, EXIT_USAGE, "network %s: %s", options->network, strerror(errno));
     sl_engine_start();
     sl_lockdown_files();
     if (!sl_users_start(&options->user) || !sl_lockdown_capabilities())

@@ -12,6 +12,7 @@
 #include "sandbox/abi.h"
 #include "sandbox/calls.h"
 #include "sandbox/guest/host_calls.h"
+#include "sandbox/net.h"
 #include "sandbox/signals.h"
 #include "sandbox/table.h"
 
@@ -58,6 +59,7 @@ sl_call_clone(const uint32_t *arg)
 int32_t
 sl_call_exit_group(const uint32_t *arg)
 {
+    sl_net_close_all();
     _exit((int)(arg[0] & 255));
 }
 

@@ -19,6 +19,9 @@
  *   --hostname NAME   uname() nodename and /proc/sys/kernel/hostname
  *   --cwd DIR         guest path; must exist (the supervisor makes it when Docker would)
  *   --tty             descriptor 0 is a terminal: become session leader and take it as controlling terminal
+ *   --network DIR     the folder of all networks (sandbox/net.h); without it there is not even a loopback
+ *   --endpoint NAME   with --network: which endpoint in it is the container's
+ *   --no-outside      with --network: no socket of the host's is ever made
  *   --rlimit NAME=SOFT:HARD   nofile, nproc, core, fsize, stack, cpu, data, as; may repeat
  *
  * Start. When the guest program could be loaded, the status pipe is closed without a byte just before its

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 
 #include "sandbox/lockdown.h"
+#include "sandbox/net.h"
 
 /* clang-format off */
 static const uint16_t allowed[] = {
@@ -41,10 +42,16 @@ static const uint16_t allowed[] = {
     /* memory */
     SYS_munmap, SYS_brk, SYS_madvise, SYS_mremap,
 };
+
+/* Of a container with a network. */
+static const uint16_t allowed_with_network[] = {
+    SYS_bind, SYS_listen, SYS_accept4, SYS_connect, SYS_getsockname, SYS_getpeername, SYS_setsockopt,
+};
 /* clang-format on */
 
 enum {
     N_ALLOWED = sizeof allowed / sizeof *allowed,
+    N_WITH_NETWORK = sizeof allowed_with_network / sizeof *allowed_with_network,
     WORD_BITS = 32,
     N_WORDS = 512 / WORD_BITS, /* for numbers above all of allowed */
     MAX_PROGRAM = 64 + 3 * N_WORDS,
@@ -108,6 +115,8 @@ allow_by_bit(Program *program)
 
     for (size_t i = 0; i < N_ALLOWED; i++)
         words[allowed[i] / WORD_BITS] |= UINT32_C(1) << allowed[i] % WORD_BITS;
+    for (size_t i = 0; sl_net_is_there() && i < N_WITH_NETWORK; i++)
+        words[allowed_with_network[i] / WORD_BITS] |= UINT32_C(1) << allowed_with_network[i] % WORD_BITS;
     for (int i = 0; i < N_WORDS; i++)
         rest += words[i] ? 3 : 0;
 
@@ -144,6 +153,10 @@ sl_lockdown_calls(void)
     allow_without_bits(&program, SYS_mprotect, 2, PROT_EXEC);
     allow_by_argument(&program, SYS_ioctl, 1, TIOCSTI, false); /* typing into somebody's terminal */
     allow_by_argument(&program, SYS_socketpair, 0, AF_UNIX, true);
+    if (sl_net_may_leave())
+        allow_without_bits(&program, SYS_socket, 0, ~(uint32_t)(AF_UNIX | AF_INET));
+    else if (sl_net_is_there())
+        allow_by_argument(&program, SYS_socket, 0, AF_UNIX, true);
     allow_by_bit(&program);
     filter.len = program.n;
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0;
