@@ -18,9 +18,10 @@ static const char client_prefix[] = "sl-net/";
 uint16_t
 sl_net_any_port(void)
 {
-    uint16_t random = 0;
+    uint16_t random;
 
-    getrandom(&random, sizeof random, 0);
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        random = (uint16_t)getpid();
     return (uint16_t)(FIRST_PORT + random % N_PORTS);
 }
 
