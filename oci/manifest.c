@@ -27,6 +27,7 @@ descriptor_free(SlDescriptor *descriptor)
     g_free(descriptor->media_type);
     g_free(descriptor->digest);
     sl_platform_clear(&descriptor->platform);
+    g_free(descriptor->name);
     g_free(descriptor);
 }
 
@@ -69,6 +70,24 @@ platform_read(const json_t *json, SlPlatform *platform, GError **error)
     return true;
 }
 
+/* containerd's and Docker's whole name, else OCI's, which some write whole and some as a mere tag. */
+static bool
+name_read(const json_t *json, SlDescriptor *descriptor, GError **error)
+{
+    json_t *annotations = NULL;
+    const char *whole = NULL;
+    const char *name = NULL;
+
+    if (!sl_document_object(json, "annotations", "manifest list entry", &annotations, error) ||
+        !sl_document_string(annotations, "io.containerd.image.name", "annotations", &whole, error) ||
+        !sl_document_string(annotations, "org.opencontainers.image.ref.name", "annotations", &name, error))
+        return false;
+    if (!whole && name && strpbrk(name, ":/"))
+        whole = name;
+    descriptor->name = g_strdup(whole);
+    return true;
+}
+
 static SlDescriptor *
 descriptor_read(const json_t *json, const char *what, GError **error)
 {
@@ -84,7 +103,7 @@ descriptor_read(const json_t *json, const char *what, GError **error)
     if (!sl_document_string(json, "mediaType", what, &media_type, error) ||
         !sl_document_string(json, "digest", what, &digest, error) ||
         !sl_document_size(json, "size", what, &descriptor->size, error) ||
-        !platform_read(json, &descriptor->platform, error))
+        !platform_read(json, &descriptor->platform, error) || !name_read(json, descriptor, error))
         return NULL;
     if (!sl_digest_is_valid(digest)) {
         sl_fail(error, SL_ERROR_INVALID, "invalid manifest: %s has no valid sha256 digest", what);

@@ -29,6 +29,7 @@ typedef struct SlDescriptor {
     char *digest;
     int64_t size;
     SlPlatform platform; /* of an index's entry */
+    char *name;          /* of an index's entry: what its annotations call the image; NULL: nothing */
 } SlDescriptor;
 
 typedef struct SlManifest {

@@ -48,8 +48,8 @@ images_entry(SlImages *images, const char *id)
     return g_hash_table_lookup(images->by_id, id);
 }
 
-static int
-compare_text(const void *a, const void *b)
+int
+images_compare_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -66,7 +66,7 @@ images_tags_of(SlImages *images, const char *id)
     while (g_hash_table_iter_next(&iter, &tag, &tagged))
         if (strcmp(tagged, id) == 0)
             g_ptr_array_add(tags, g_strdup(tag));
-    g_ptr_array_sort(tags, compare_text);
+    g_ptr_array_sort(tags, images_compare_text);
     g_ptr_array_add(tags, NULL);
     return (GStrv)g_ptr_array_free(tags, FALSE);
 }

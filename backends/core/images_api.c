@@ -166,6 +166,81 @@ image_create(SlCall *call, GError **error)
     return true;
 }
 
+/* ---- archives ---- */
+
+static bool
+body_read(void *user, void *data, size_t n, size_t *ret_n, GError **error)
+{
+    return sl_call_body_read(user, data, n, ret_n, error);
+}
+
+static void
+line_tell(void *user, const char *text)
+{
+    Progress *progress = user;
+    json_t *line = json_pack("{s:o}", "stream", json_sprintf("%s\n", text));
+
+    if (progress->is_broken)
+        json_decref(line);
+    else
+        progress->is_broken = !line_write(progress, line, NULL);
+}
+
+/* POST /images/load?quiet&platform, a tar → 200 with JSON lines; 400 what is wrong with it, 413. */
+static bool
+image_load(SlCall *call, GError **error)
+{
+    const char *platform_text = sl_call_query(call, "platform");
+    bool has_platform = platform_text && *platform_text;
+    const SlTarSource source = { .fd = -1, .read = body_read, .user = call };
+    g_auto(SlPlatform) platform = { 0 };
+    Progress progress = { .call = call };
+    GError *failure = NULL;
+
+    if (has_platform && !sl_platform_parse(platform_text, &platform, error))
+        return false;
+    /* The client's leaving ends the body: the call's cancel is for what waits beside it. */
+    if (!sl_images_load(sl_core_images(call), NULL, &source, has_platform ? &platform : NULL,
+                        sl_call_query_bool(call, "quiet", false) ? NULL : progress_tell, line_tell, &progress,
+                        &failure))
+        return pull_fail(&progress, failure, error);
+    return true;
+}
+
+static bool
+piece_write(void *user, const void *data, size_t n, GError **error)
+{
+    return sl_call_write(user, data, n, error);
+}
+
+static bool
+images_save(SlCall *call, const char *const *names, GError **error)
+{
+    g_autoptr(SlImagesSaved) saved =
+        sl_images_save_open(sl_core_images(call), sl_call_cancel(call), names, error);
+
+    return saved && sl_call_begin(call, 200, "application/x-tar", error) &&
+           sl_images_save_write(saved, sl_call_cancel(call), piece_write, call, error);
+}
+
+/* GET /images/get?names=a&names=b → 200 with a tar; 404. */
+static bool
+images_get(SlCall *call, GError **error)
+{
+    const char *const *names = sl_call_query_all(call, "names");
+
+    if (!*names || !**names)
+        return sl_fail(error, SL_ERROR_INVALID, "names is required: the images to save");
+    return images_save(call, names, error);
+}
+
+/* GET /images/{name}/get */
+static bool
+image_get(SlCall *call, GError **error)
+{
+    return images_save(call, (const char *const[]){ sl_call_param(call, "name"), NULL }, error);
+}
+
 /* ---- reading ---- */
 
 /* GET /images/json?filters&all&digests */
@@ -266,6 +341,9 @@ const SlRoute sl_image_routes[] = {
     { "POST", "/internal/v1/images/create", image_create, 0 },
     { "GET", "/internal/v1/images/json", image_list, 0 },
     { "POST", "/internal/v1/images/prune", image_prune, 0 },
+    { "POST", "/internal/v1/images/load", image_load, 0 },
+    { "GET", "/internal/v1/images/get", images_get, 0 },
+    { "GET", "/internal/v1/images/{name...}/get", image_get, 0 },
     { "GET", "/internal/v1/images/{name...}/json", image_inspect, 0 },
     { "GET", "/internal/v1/images/{name...}/history", image_history, 0 },
     { "POST", "/internal/v1/images/{name...}/tag", image_tag, 0 },

@@ -79,6 +79,9 @@ char *images_entry_document(const ImageEntry *entry);
 bool images_unpack(SlImages *images, SlImage *image, const SlUnpackWatch *watch, SlCancel *cancel,
                    char **ret_path, GError **error);
 
+/* Of two char *, for sorting. */
+int images_compare_text(const void *a, const void *b);
+
 /* Emits with the attributes that Docker gives: name and the image's labels. */
 void images_emit(SlImages *images, const char *action, const char *actor, const char *name,
                  const json_t *config);

@@ -113,8 +113,9 @@ note_absence(SlFrontend *frontend, GError **error)
     g_prefix_error(error, "the backend at %s cannot be reached: ", sl_frontend_get_backend(frontend));
 }
 
-SlHttpReply *
-sl_forward_ask(SlCall *call, SlForwardKind kind, const char *target, const char *body, GError **error)
+/* Sends request, whose body is set, with the headers that the backend is to see. */
+static SlHttpReply *
+ask(SlCall *call, SlHttpRequest *request, const char *body_type, SlCancel *cancel, GError **error)
 {
     SlFrontend *frontend = sl_call_context(call);
     int version = sl_frontend_api_version(call);
@@ -122,16 +123,6 @@ sl_forward_ask(SlCall *call, SlForwardKind kind, const char *target, const char 
     const char *headers[N_HEADERS] = { NULL };
     char version_text[16];
     size_t n = 0;
-    SlHttpRequest request = {
-        .method = sl_call_method(call),
-        .target = target,
-        .headers = headers,
-        .body = body,
-        .n_body = body ? strlen(body) : 0,
-        .upgrade = kind == SL_FORWARD_HIJACK,
-        .http_minor = kind == SL_FORWARD_STREAM ? sl_call_http_minor(call) : 1,
-        .is_stream = kind != SL_FORWARD_PLAIN,
-    };
     SlHttpReply *reply;
 
     g_snprintf(version_text, sizeof version_text, "%d.%d", version / 1000, version % 1000);
@@ -139,18 +130,59 @@ sl_forward_ask(SlCall *call, SlForwardKind kind, const char *target, const char 
     headers[n++] = version_text;
     headers[n++] = "X-Request-Id";
     headers[n++] = sl_call_id(call);
-    if (body) {
+    if (body_type) {
         headers[n++] = "Content-Type";
-        headers[n++] = "application/json";
+        headers[n++] = body_type;
     }
     if (registry_auth) {
         headers[n++] = "X-Registry-Auth";
         headers[n++] = registry_auth;
     }
-    reply = sl_http_client_call(sl_frontend_get_client(frontend), cancel_for(call, kind), &request, error);
+    request->method = sl_call_method(call);
+    request->headers = headers;
+    reply = sl_http_client_call(sl_frontend_get_client(frontend), cancel, request, error);
     if (!reply)
         note_absence(frontend, error);
     return reply;
+}
+
+SlHttpReply *
+sl_forward_ask(SlCall *call, SlForwardKind kind, const char *target, const char *body, GError **error)
+{
+    SlHttpRequest request = {
+        .target = target,
+        .body = body,
+        .n_body = body ? strlen(body) : 0,
+        .upgrade = kind == SL_FORWARD_HIJACK,
+        .http_minor = kind == SL_FORWARD_STREAM ? sl_call_http_minor(call) : 1,
+        .is_stream = kind != SL_FORWARD_PLAIN,
+    };
+
+    return ask(call, &request, body ? "application/json" : NULL, cancel_for(call, kind), error);
+}
+
+static bool
+body_pull(void *user, void *data, size_t n, size_t *ret_n, GError **error)
+{
+    return sl_call_body_read(user, data, n, ret_n, error);
+}
+
+bool
+sl_forward_upload(SlCall *call, const SlQueryField *query, GError **error)
+{
+    g_autofree char *target = sl_normalise_target(call, query, error);
+    /* A connection of its own: what was sent of a body cannot be sent again. */
+    SlHttpRequest request = {
+        .target = target,
+        .body_read = body_pull,
+        .body_user = call,
+        .content_length = sl_call_content_length(call),
+        .http_minor = 1,
+        .is_stream = true,
+    };
+    g_autoptr(SlHttpReply) reply = target ? ask(call, &request, "application/x-tar", NULL, error) : NULL;
+
+    return reply && sl_forward_reply(call, reply, error);
 }
 
 bool

@@ -22,6 +22,9 @@ bool sl_forward(SlCall *call, SlForwardKind kind, const SlQueryField *query, jso
 bool sl_forward_checked(SlCall *call, SlForwardKind kind, const SlQueryField *query,
                         const SlJsonField *fields, void *record, GError **error);
 
+/* The same with the client's body passed on as it comes (archives). */
+bool sl_forward_upload(SlCall *call, const SlQueryField *query, GError **error);
+
 /* The two halves, for a handler that looks at the answer: the question (body: JSON text or NULL), */
 SlHttpReply *sl_forward_ask(SlCall *call, SlForwardKind kind, const char *target, const char *body,
                             GError **error);

@@ -30,6 +30,9 @@ bool image_list(SlCall *call, GError **error);
 bool image_create(SlCall *call, GError **error);
 bool image_inspect(SlCall *call, GError **error);
 bool image_history(SlCall *call, GError **error);
+bool image_load(SlCall *call, GError **error);
+bool image_save(SlCall *call, GError **error);
+bool image_prune(SlCall *call, GError **error);
 bool image_tag(SlCall *call, GError **error);
 bool image_remove(SlCall *call, GError **error);
 

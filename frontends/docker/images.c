@@ -65,3 +65,30 @@ image_remove(SlCall *call, GError **error)
 
     return sl_forward(call, SL_FORWARD_PLAIN, query, NULL, error);
 }
+
+bool
+image_load(SlCall *call, GError **error)
+{
+    static const SlQueryField query[] = { { "quiet", SL_QUERY_BOOL_TRUE, 0 },
+                                          { "platform", SL_QUERY_TEXT, 0 },
+                                          { 0 } };
+
+    return sl_forward_upload(call, query, error);
+}
+
+/* GET /images/get and /images/{name}/get. */
+bool
+image_save(SlCall *call, GError **error)
+{
+    static const SlQueryField query[] = { { "names", SL_QUERY_LIST, 0 }, { 0 } };
+
+    return sl_forward(call, SL_FORWARD_STREAM, query, NULL, error);
+}
+
+bool
+image_prune(SlCall *call, GError **error)
+{
+    static const SlQueryField query[] = { { "filters", SL_QUERY_FILTERS, 0 }, { 0 } };
+
+    return sl_forward(call, SL_FORWARD_PLAIN, query, NULL, error);
+}
