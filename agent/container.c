@@ -332,7 +332,10 @@ sl_agent_pause(SlAgent *agent, GError **error)
     for (unsigned i = 0; i < agent->execs->len; i++)
         if (((SlProcess *)agent->execs->pdata[i])->is_starting)
             return sl_fail(error, SL_ERROR_CONFLICT, "an exec is starting, try again");
-    return sl_pause_begin(&agent->pause, error);
+    if (!sl_pause_begin(&agent->pause, error))
+        return false;
+    sl_process_drain(agent->first); /* what was printed before the pause is there with its answer */
+    return true;
 }
 
 bool

@@ -7,6 +7,7 @@
 #include "common/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 
 enum {
     MAX_REPORT_BYTES = 4096,
-    REPORT_MS = 1000, /* from its first byte to its end */
+    MAX_DRAIN_ROUNDS = 256, /* more than a pipe holds */
+    REPORT_MS = 1000,       /* from its first byte to its end */
 };
 
 static void
@@ -111,6 +113,24 @@ on_output(void *user, uint32_t events)
     if (!(process->channel == 0 ? store_output : send_output)(process, output))
         sl_source_end(process->agent->poller, &output->source);
     sl_process_resume(process);
+}
+
+static bool
+is_readable(int fd)
+{
+    struct pollfd ask = { .fd = fd, .events = POLLIN };
+
+    return fd >= 0 && poll(&ask, 1, 0) == 1 && (ask.revents & POLLIN);
+}
+
+void
+sl_process_drain(SlProcess *process)
+{
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned round = 0;
+             round < MAX_DRAIN_ROUNDS && may_read(process) && is_readable(process->outputs[i].source.fd);
+             round++)
+            on_output(&process->outputs[i], EPOLLIN);
 }
 
 /* ---- start ---- */

@@ -61,5 +61,7 @@ bool sl_process_resize(const SlProcess *process, int rows, int cols, GError **er
 bool sl_process_frame(SlProcess *process, const SlAgentFrame *frame, const uint8_t *data, size_t n);
 /* Looks again whether its output may be read: the link has room, or the log could be written. */
 void sl_process_resume(SlProcess *process);
+/* Takes what its output holds now, as far as somebody takes it from us. */
+void sl_process_drain(SlProcess *process);
 /* Its link was lost: an exec's output is dropped from here on. */
 void sl_process_unheard(SlProcess *process);
