@@ -4,7 +4,9 @@
 #include "common/thread.h"
 
 #include <curl/curl.h>
+#include <netdb.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum {
     DEFAULT_CONNECT_MS = 10 * 1000,
@@ -51,6 +53,7 @@ typedef struct Transfer {
     curl_off_t moved;    /* bytes so far, both ways */
     int64_t progress_ms; /* when moved last changed */
     GError *error;       /* of the sink, or of the limits */
+    GError *refusal;     /* admit's last: the failure, unless another address would do */
 } Transfer;
 
 static void
@@ -64,6 +67,7 @@ transfer_clear(Transfer *transfer)
     if (transfer->body)
         g_byte_array_unref(transfer->body);
     g_clear_error(&transfer->error);
+    g_clear_error(&transfer->refusal);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Transfer, transfer_clear)
 
@@ -231,6 +235,33 @@ on_body(char *data, size_t size, size_t n, void *user)
     return 0;
 }
 
+static bool
+admit(Transfer *transfer, const char *address)
+{
+    const SlFetch *fetch = transfer->fetch;
+
+    g_clear_error(&transfer->refusal);
+    return fetch->admit(fetch->admit_user, address, &transfer->refusal);
+}
+
+static curl_socket_t
+on_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    char text[INET6_ADDRSTRLEN + 32] = "";
+
+    if (getnameinfo(&address->addr, address->addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0 ||
+        !admit(user, text))
+        return CURL_SOCKET_BAD;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Kept connections come by here too. */
+static int
+on_request(void *user, char *address, char *own_address, int port, int own_port)
+{
+    return admit(user, address) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
 static int
 on_progress(void *user, curl_off_t n_down, curl_off_t down, curl_off_t n_up, curl_off_t up)
 {
@@ -349,6 +380,12 @@ set_options(Transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(easy, CURLOPT_XFERINFODATA, transfer);
+    if (transfer->fetch->admit && !*fetcher->proxy) {
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request);
+        curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
+    }
     set_method(transfer);
 }
 
@@ -437,6 +474,11 @@ fail_with_code(Transfer *transfer, CURLcode code, GError **error)
         g_propagate_error(error, g_steal_pointer(&transfer->error));
         if (!is_sink)
             prefix_error(transfer, error);
+        return false;
+    }
+    if (transfer->refusal) {
+        g_propagate_error(error, g_steal_pointer(&transfer->refusal));
+        prefix_error(transfer, error);
         return false;
     }
     words = words_of_failure(transfer, code);

@@ -32,6 +32,11 @@ typedef struct SlFetch {
     /* Called with pieces of a 2xx body as they come; false ends the fetch with *error. NULL: the body is kept in reply->body. */
     bool (*sink)(void *user, const void *data, size_t n, GError **error);
     void *sink_user;
+    /* Judges the address that is connected to (numeric), whatever the name resolved to before: asked before a socket is
+     * made, and again before a request goes out on a kept connection. False refuses it with *error. NULL: any address will
+     * do. Not asked when a proxy makes the connection. */
+    bool (*admit)(void *user, const char *address, GError **error);
+    void *admit_user;
     size_t max_body; /* of a kept body, and of any non-2xx one; 0: 4 MiB */
 } SlFetch;
 
@@ -44,7 +49,7 @@ typedef struct SlFetchReply {
 void sl_fetch_reply_clear(SlFetchReply *reply);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SlFetchReply, sl_fetch_reply_clear)
 
-/* True for any HTTP status. Errors: SL_ERROR_UNAVAILABLE (no such name, refused, no route, TLS failure, time), CANCELLED, the sink's own. The sentence is
+/* True for any HTTP status. Errors: SL_ERROR_UNAVAILABLE (no such name, refused, no route, TLS failure, time), CANCELLED, the sink's and admit's own. The sentence is
  * worded as Docker's for a registry: Get "URL": dial tcp HOST:PORT: connect: connection refused / lookup HOST: no such host. */
 bool sl_fetch(SlFetcher *fetcher, SlCancel *cancel, const SlFetch *fetch, SlFetchReply *ret_reply,
               GError **error);

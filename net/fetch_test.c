@@ -379,6 +379,45 @@ test_tls(void)
     sl_tree_remove(AT_FDCWD, folder, NULL);
 }
 
+typedef struct Gate {
+    bool is_open;
+    char *asked;
+} Gate;
+
+static bool
+gate_admit(void *user, const char *address, GError **error)
+{
+    Gate *gate = user;
+
+    g_free(gate->asked);
+    gate->asked = g_strdup(address);
+    return gate->is_open || sl_fail(error, SL_ERROR_FORBIDDEN, "%s: refused", address);
+}
+
+/* A name may mean one address when it is looked at and another when it is used: what counts is the one in use, on kept
+ * connections too. */
+static void
+test_the_address_in_use_is_judged(void)
+{
+    g_autoptr(SlFetcher) fetcher = fetcher_new();
+    g_autofree char *url = g_strdup_printf("http://localhost:%d/echo", plain.port);
+    Gate gate = { 0 };
+    const SlFetch fetch = { .method = "GET", .url = url, .admit = gate_admit, .admit_user = &gate };
+
+    for (int i = 0; i < 3; i++) {
+        g_auto(SlFetchReply) reply = { 0 };
+
+        gate.is_open = i == 1;
+        if (!gate.is_open) {
+            expect_failure(fetcher, NULL, &fetch, SL_ERROR_FORBIDDEN, "1: refused");
+            continue;
+        }
+        g_assert_true(sl_fetch(fetcher, NULL, &fetch, &reply, NULL));
+        g_assert_cmpstr(gate.asked, ==, "127.0.0.1");
+    }
+    g_free(gate.asked);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -394,6 +433,7 @@ main(int argc, char **argv)
     g_test_add_func("/net/fetch-is-cancelled-at-once", test_cancel);
     g_test_add_func("/net/fetch-from-many-threads", test_threads);
     g_test_add_func("/net/fetch-verifies-certificates", test_tls);
+    g_test_add_func("/net/fetch-judges-the-address-in-use", test_the_address_in_use_is_judged);
     failed = g_test_run();
     server_stop(&plain);
     return failed;

@@ -13,6 +13,8 @@ sl_registry_new(const SlRegistryConfig *config, SlFetcher *fetcher)
     registry->mirrors = g_strdupv(config->mirrors);
     registry->insecure = g_strdupv(config->insecure);
     registry->fetcher = fetcher;
+    registry->flights = sl_blob_flights_new();
+    pthread_mutex_init(&registry->lock, NULL);
     return registry;
 }
 
@@ -23,6 +25,8 @@ sl_registry_free(SlRegistry *registry)
         return;
     g_strfreev(registry->mirrors);
     g_strfreev(registry->insecure);
+    g_hash_table_unref(registry->flights);
+    pthread_mutex_destroy(&registry->lock);
     g_free(registry);
 }
 
@@ -48,6 +52,7 @@ endpoint_add(GPtrArray *endpoints, char *base /* taken */, const SlHostFacts *fa
 
     endpoint->base = base;
     endpoint->is_loopback = facts->is_loopback;
+    endpoint->is_private = facts->is_private;
     endpoint->is_insecure = facts->is_loopback || facts->is_listed;
     endpoint->is_mirror = is_mirror;
     g_ptr_array_add(endpoints, endpoint);

@@ -263,7 +263,7 @@ token_fetch(SlSession *session, const SlChallenge *challenge, GError **error)
     g_autoptr(GString) form = g_string_new(NULL);
     g_autofree char *url = NULL;
     g_auto(SlFetchReply) reply = { 0 };
-    SlFetch fetch = { .insecure_tls = session->endpoint->is_insecure, .max_body = MAX_TOKEN_BYTES };
+    SlFetch fetch = { .max_body = MAX_TOKEN_BYTES };
 
     form_add(form, "service", challenge->service);
     form_add(form, "scope", session->scope);
@@ -280,7 +280,7 @@ token_fetch(SlSession *session, const SlChallenge *challenge, GError **error)
     fetch.headers = is_oauth ? form_headers : headers;
     fetch.body = is_oauth ? form->str : NULL;
     fetch.n_body = is_oauth ? form->len : 0;
-    if (!sl_fetch(session->registry->fetcher, session->cancel, &fetch, &reply, error))
+    if (!sl_registry_fetch(session->registry, session->cancel, session->endpoint, &fetch, &reply, error))
         return NULL;
     return token_read(&reply, challenge->realm, error);
 }

@@ -1,15 +1,27 @@
 #include "oci/registry_internal.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
     MAX_TRIES = 5,
     RETRY_MS = 500,
+    WORTHWHILE_BYTES = 1024 * 1024, /* a try that brought so much does not count */
+    LOOK_MS = 50,                   /* how often one looks who waits for another's download */
 };
+
+/* A blob that somebody fetches, and others wait for. Under the registry's lock, but for n. */
+typedef struct Flight {
+    unsigned n_wanted;
+    bool is_taken;
+    SlBlobWriter *writer; /* what one left behind who did not finish; the next goes on with it */
+    atomic_int_fast64_t n;
+} Flight;
 
 /* A blob on its way to the content store. */
 typedef struct Download {
     const SlBlobFetch *fetch;
+    Flight *flight;
     SlBlobWriter *writer;
     int64_t n;
     bool is_over; /* more came than was announced */
@@ -41,6 +53,7 @@ piece_take(void *user, const void *data, size_t n, GError **error)
     if (!sl_blob_writer_write(download->writer, data, n, error))
         return false;
     download->n += (int64_t)n;
+    atomic_store(&download->flight->n, download->n);
     if (fetch->progress)
         fetch->progress(fetch->user, download->n);
     return true;
@@ -105,19 +118,22 @@ download_try(Download *download, bool *ret_again, GError **error)
     return true;
 }
 
-bool
-sl_blob_fetch(const SlBlobFetch *fetch, GError **error)
+/* Tries until it is whole. */
+static bool
+download_run(Download *download, GError **error)
 {
-    g_auto(Download) download = { .fetch = fetch };
+    const SlBlobFetch *fetch = download->fetch;
+    int64_t n_best = download->n; /* one that cannot resume must not bring the same again and again */
 
-    if (!restart(&download, error))
-        return false;
     for (int i = 1;; i++) {
         g_autoptr(GError) local = NULL;
         bool again = false;
 
-        if (download_try(&download, &again, &local))
-            break;
+        if (download_try(download, &again, &local))
+            return true;
+        if (download->n - n_best >= WORTHWHILE_BYTES)
+            i = 1;
+        n_best = MAX(n_best, download->n);
         /* A connection that a resuming server cut in the middle is one failure among few; the store's own
          * errors are final. */
         if (!again || i == MAX_TRIES || sl_cancel_is_fired(fetch->session->cancel)) {
@@ -127,8 +143,125 @@ sl_blob_fetch(const SlBlobFetch *fetch, GError **error)
             g_propagate_error(error, g_steal_pointer(&local));
             return false;
         }
+        if (fetch->retry)
+            fetch->retry(fetch->user, RETRY_MS * i);
         if (!sl_cancel_sleep(fetch->session->cancel, RETRY_MS * i, error))
             return false;
     }
-    return sl_blob_writer_commit(download.writer, fetch->digest, fetch->size, NULL, error);
+}
+
+/* ---- one download for all who want it ---- */
+
+static void
+flight_free(gpointer item)
+{
+    Flight *flight = item;
+
+    sl_blob_writer_free(flight->writer);
+    g_free(flight);
+}
+
+GHashTable *
+sl_blob_flights_new(void)
+{
+    return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, flight_free);
+}
+
+static Flight *
+flight_join(SlRegistry *registry, const char *key)
+{
+    Flight *flight;
+
+    SL_LOCK_GUARD(&registry->lock);
+    flight = g_hash_table_lookup(registry->flights, key);
+    if (!flight) {
+        flight = g_new0(Flight, 1);
+        g_hash_table_insert(registry->flights, g_strdup(key), flight);
+    }
+    flight->n_wanted++;
+    return flight;
+}
+
+static void
+flight_leave(SlRegistry *registry, const char *key, Flight *flight)
+{
+    SL_LOCK_GUARD(&registry->lock);
+    if (--flight->n_wanted == 0)
+        g_hash_table_remove(registry->flights, key);
+}
+
+/* Whether it is ours to fetch now, from where another left it. */
+static bool
+flight_take(SlRegistry *registry, Flight *flight, Download *download)
+{
+    SL_LOCK_GUARD(&registry->lock);
+    if (flight->is_taken)
+        return false;
+    flight->is_taken = true;
+    download->writer = g_steal_pointer(&flight->writer);
+    download->n = download->writer ? (int64_t)atomic_load(&flight->n) : 0;
+    return true;
+}
+
+static void
+flight_give(SlRegistry *registry, Flight *flight, Download *download)
+{
+    SL_LOCK_GUARD(&registry->lock);
+    flight->is_taken = false;
+    flight->writer = g_steal_pointer(&download->writer);
+    atomic_store(&flight->n, download->n);
+}
+
+static bool
+flight_fly(Flight *flight, Download *download, GError **error)
+{
+    const SlBlobFetch *fetch = download->fetch;
+    SlRegistry *registry = fetch->session->registry;
+    bool ok;
+
+    if (!download->writer && !restart(download, error)) {
+        flight_give(registry, flight, download);
+        return false;
+    }
+    ok = download_run(download, error);
+    if (ok) {
+        ok = sl_blob_writer_commit(download->writer, fetch->digest, fetch->size, NULL, error);
+        g_clear_pointer(&download->writer, sl_blob_writer_free); /* whole or wrong: nothing to go on with */
+        download->n = 0;
+    }
+    flight_give(registry, flight, download);
+    return ok;
+}
+
+/* Ours to fetch, or fetched by another: ret_is_there. */
+static bool
+flight_wait(Flight *flight, Download *download, bool *ret_is_there, GError **error)
+{
+    const SlBlobFetch *fetch = download->fetch;
+
+    while (!(*ret_is_there = sl_content_has(fetch->content, fetch->digest)) &&
+           !flight_take(fetch->session->registry, flight, download)) {
+        if (fetch->go_on && !fetch->go_on(fetch->user))
+            return sl_fail(error, SL_ERROR_CANCELLED, "cancelled");
+        if (fetch->progress)
+            fetch->progress(fetch->user, (int64_t)atomic_load(&flight->n));
+        if (!sl_cancel_sleep(fetch->session->cancel, LOOK_MS, error))
+            return false;
+    }
+    return true;
+}
+
+bool
+sl_blob_fetch(const SlBlobFetch *fetch, GError **error)
+{
+    SlRegistry *registry = fetch->session->registry;
+    g_autofree char *key = g_strdup_printf("%s %s", sl_content_folder(fetch->content), fetch->digest);
+    Flight *flight = flight_join(registry, key);
+    g_auto(Download) download = { .fetch = fetch, .flight = flight };
+    bool is_there = false;
+    bool ok = flight_wait(flight, &download, &is_there, error) &&
+              (is_there || flight_fly(flight, &download, error));
+
+    flight_leave(registry, key, flight);
+    return ok;
 }

@@ -17,9 +17,20 @@ typedef struct Block {
 /* What no registry has business at: link-local with the clouds' metadata services, unspecified, multicast,
  * broadcast. */
 static const Block forbidden[] = {
-    { "169.254.0.0/16" },     { "0.0.0.0/8" },          { "224.0.0.0/4" },
-    { "255.255.255.255/32" }, { "100.100.100.200/32" }, { "fe80::/10" },
-    { "ff00::/8" },           { "fd00:ec2::254/128" },  { "::/128" },
+    { "169.254.0.0/16" },
+    { "0.0.0.0/8" },
+    { "224.0.0.0/4" },
+    { "255.255.255.255/32" },
+    { "100.100.100.200/32" },
+    { "fe80::/10" },
+    { "ff00::/8" },
+    { "fd00:ec2::254/128" },
+    { "::/128" },
+    { "64:ff9b::a9fe:0/112" }, /* link-local through NAT64 */
+    { "2002:a9fe::/32" },      /* and through 6to4 */
+};
+static const Block private[] = {
+    { "10.0.0.0/8" }, { "172.16.0.0/12" }, { "192.168.0.0/16" }, { "100.64.0.0/10" }, { "fc00::/7" },
 };
 static const Block loopback[] = { { "127.0.0.0/8" }, { "::1/128" } };
 
@@ -76,22 +87,31 @@ is_named(const char *host, int port, char *const *list)
     return false;
 }
 
-static void
-address_judge(const struct addrinfo *info, char *const *list, SlHostFacts *facts)
+/* text: a numeric address, perhaps with the scope of a link-local one. */
+static bool
+text_judge(const char *text, char *const *list, SlHostFacts *facts)
 {
-    char text[INET6_ADDRSTRLEN] = "";
+    g_autofree char *bare = g_strndup(text, strcspn(text, "%"));
     Address address;
     int base_bits;
 
-    if (getnameinfo(info->ai_addr, info->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0)
-        return;
-    text[strcspn(text, "%")] = '\0'; /* the scope of a link-local address */
-    if (!address_parse(text, &address, &base_bits))
-        return;
+    if (!address_parse(bare, &address, &base_bits))
+        return false;
     facts->is_forbidden |= any_block_has(forbidden, G_N_ELEMENTS(forbidden), &address);
     facts->is_loopback &= any_block_has(loopback, G_N_ELEMENTS(loopback), &address);
+    facts->is_private |= any_block_has(private, G_N_ELEMENTS(private), &address);
     for (; list && *list; list++)
         facts->is_listed |= block_has(*list, &address);
+    return true;
+}
+
+static void
+address_judge(const struct addrinfo *info, char *const *list, SlHostFacts *facts)
+{
+    char text[INET6_ADDRSTRLEN + 32] = "";
+
+    if (getnameinfo(info->ai_addr, info->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0)
+        text_judge(text, list, facts);
 }
 
 void
@@ -139,6 +159,25 @@ sl_url_origin(const char *url)
                : NULL;
 }
 
+/* Who is on a network of its own may lead around in it; from outside nobody leads in, unless the operator listed the
+ * place. */
+static bool
+facts_check(const SlEndpoint *endpoint, const SlHostFacts *facts, const char *where, GError **error)
+{
+    if (facts->is_forbidden)
+        return sl_fail(error, SL_ERROR_FORBIDDEN, "%s is a link-local or metadata address: refused", where);
+    if (facts->is_listed)
+        return true;
+    if (facts->is_loopback && !endpoint->is_loopback)
+        return sl_fail(error, SL_ERROR_FORBIDDEN,
+                       "the registry leads to this machine's own address %s: refused", where);
+    if (facts->is_private && !endpoint->is_private && !endpoint->is_loopback)
+        return sl_fail(
+            error, SL_ERROR_FORBIDDEN,
+            "the registry leads to the private address %s: refused (--insecure-registry allows it)", where);
+    return true;
+}
+
 bool
 sl_registry_url_check(SlRegistry *registry, const SlEndpoint *endpoint, const char *url, GError **error)
 {
@@ -151,11 +190,59 @@ sl_registry_url_check(SlRegistry *registry, const SlEndpoint *endpoint, const ch
         return sl_fail(error, SL_ERROR_FORBIDDEN,
                        "the registry leads from https to plain http at %s: refused", g_uri_get_host(uri));
     sl_host_examine(g_uri_get_host(uri), port_of(uri), registry->insecure, &facts);
-    if (facts.is_forbidden)
-        return sl_fail(error, SL_ERROR_FORBIDDEN, "%s is a link-local or metadata address: refused",
-                       g_uri_get_host(uri));
-    if (facts.is_loopback && !endpoint->is_loopback)
-        return sl_fail(error, SL_ERROR_FORBIDDEN,
-                       "the registry leads to this machine's own address %s: refused", g_uri_get_host(uri));
-    return true;
+    return facts_check(endpoint, &facts, g_uri_get_host(uri), error);
+}
+
+bool
+sl_registry_address_check(SlRegistry *registry, const SlEndpoint *endpoint, const char *url,
+                          const char *address, GError **error)
+{
+    g_autoptr(GUri) uri = uri_parse(url);
+    SlHostFacts facts = { .is_loopback = true };
+
+    facts.is_listed = uri && is_named(g_uri_get_host(uri), port_of(uri), registry->insecure);
+    if (!text_judge(address, registry->insecure, &facts))
+        return sl_fail(error, SL_ERROR_FORBIDDEN, "%s is no address: refused", address);
+    return facts_check(endpoint, &facts, address, error);
+}
+
+bool
+sl_registry_url_is_insecure(SlRegistry *registry, const SlEndpoint *endpoint, const char *url)
+{
+    g_autoptr(GUri) uri = uri_parse(url);
+    g_autoptr(GUri) own = uri_parse(endpoint->base);
+    SlHostFacts facts;
+
+    if (!endpoint->is_insecure || !uri)
+        return false;
+    if (own && g_ascii_strcasecmp(g_uri_get_host(uri), g_uri_get_host(own)) == 0)
+        return true;
+    sl_host_examine(g_uri_get_host(uri), port_of(uri), registry->insecure, &facts);
+    return facts.is_loopback || facts.is_listed;
+}
+
+typedef struct Judge {
+    SlRegistry *registry;
+    const SlEndpoint *endpoint;
+    const char *url;
+} Judge;
+
+static bool
+address_admit(void *user, const char *address, GError **error)
+{
+    const Judge *judge = user;
+
+    return sl_registry_address_check(judge->registry, judge->endpoint, judge->url, address, error);
+}
+
+bool
+sl_registry_fetch(SlRegistry *registry, SlCancel *cancel, const SlEndpoint *endpoint, SlFetch *fetch,
+                  SlFetchReply *ret_reply, GError **error)
+{
+    Judge judge = { registry, endpoint, fetch->url };
+
+    fetch->insecure_tls = sl_registry_url_is_insecure(registry, endpoint, fetch->url);
+    fetch->admit = address_admit;
+    fetch->admit_user = &judge;
+    return sl_fetch(registry->fetcher, cancel, fetch, ret_reply, error);
 }

@@ -7,6 +7,9 @@
 struct SlRegistry {
     GStrv mirrors, insecure;
     SlFetcher *fetcher; /* borrowed */
+
+    pthread_mutex_t lock; /* of what follows */
+    GHashTable *flights;  /* digest → Flight: blobs on their way (registry_blob.c) */
 };
 
 /* One way to reach a registry. */
@@ -14,6 +17,7 @@ typedef struct SlEndpoint {
     char *base;       /* "https://registry-1.docker.io", without a slash at its end */
     bool is_insecure; /* any certificate will do, and plain HTTP too */
     bool is_loopback;
+    bool is_private; /* within a network of its own: it may lead to others there */
     bool is_mirror;
 } SlEndpoint;
 void sl_endpoint_free(SlEndpoint *endpoint);
@@ -25,6 +29,7 @@ GPtrArray *sl_registry_endpoints(SlRegistry *registry, const char *domain);
 typedef struct SlHostFacts {
     bool is_loopback;  /* all of its addresses are */
     bool is_forbidden; /* one of them is link-local, a cloud's metadata service, multicast, unspecified */
+    bool is_private;   /* one of them is of a private network */
     bool is_listed;    /* named in the list, or within one of its CIDR blocks */
 } SlHostFacts;
 /* Looks host up (blocks). A name that cannot be looked up has no facts: the connection will say so. */
@@ -32,6 +37,14 @@ void sl_host_examine(const char *host, int port, char *const *list, SlHostFacts 
 /* Refuses URLs that credentials or requests must not go to. endpoint: the registry that led us there. Errors:
  * SL_ERROR_FORBIDDEN. */
 bool sl_registry_url_check(SlRegistry *registry, const SlEndpoint *endpoint, const char *url, GError **error);
+/* The same of an address that is being connected to for url, whatever its name meant when it was looked up before. */
+bool sl_registry_address_check(SlRegistry *registry, const SlEndpoint *endpoint, const char *url,
+                               const char *address, GError **error);
+/* Whether TLS to url need not be checked: the endpoint is insecure, and url is at its host, on this machine, or listed. */
+bool sl_registry_url_is_insecure(SlRegistry *registry, const SlEndpoint *endpoint, const char *url);
+/* sl_fetch within the rules above. */
+bool sl_registry_fetch(SlRegistry *registry, SlCancel *cancel, const SlEndpoint *endpoint, SlFetch *fetch,
+                       SlFetchReply *ret_reply, GError **error);
 /* scheme://host:port of a URL; NULL for what is none. Caller frees. */
 char *sl_url_origin(const char *url);
 
@@ -91,9 +104,13 @@ typedef struct SlBlobFetch {
     const char *digest;
     int64_t size;
     void (*progress)(void *user, int64_t current); /* may be NULL */
+    void (*retry)(void *user, int wait_ms);        /* it broke off; may be NULL */
     bool (*go_on)(void *user);                     /* false ends it; may be NULL */
     void *user;
 } SlBlobFetch;
-/* Fetches a blob, verified while it streams; a broken connection is resumed. Errors: SL_ERROR_SYSTEM,
- * NOT_FOUND, CANCELLED, FORBIDDEN. */
+/* Fetches a blob, verified while it streams; a broken connection is resumed. Several who want one blob for one store share a
+ * download; when the one who does it leaves, another goes on where it was. Errors: SL_ERROR_SYSTEM, NOT_FOUND,
+ * CANCELLED, FORBIDDEN. */
 bool sl_blob_fetch(const SlBlobFetch *fetch, GError **error);
+/* The table of SlRegistry. */
+GHashTable *sl_blob_flights_new(void);

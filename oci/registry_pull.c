@@ -199,6 +199,16 @@ layer_progress(void *user, int64_t current)
     tell_layer(layer->pull, layer->descriptor->digest, "Downloading", current, layer->descriptor->size);
 }
 
+static void
+layer_retry(void *user, int wait_ms)
+{
+    Layer *layer = user;
+    int wait_s = (wait_ms + 999) / 1000;
+    g_autofree char *status = g_strdup_printf("Retrying in %d second%s", wait_s, wait_s == 1 ? "" : "s");
+
+    tell_layer(layer->pull, layer->descriptor->digest, status, 0, 0);
+}
+
 static bool
 layer_go_on(void *user)
 {
@@ -219,6 +229,7 @@ layer_fetch(Pull *pull, const SlDescriptor *descriptor, GError **error)
         .digest = descriptor->digest,
         .size = descriptor->size,
         .progress = layer_progress,
+        .retry = layer_retry,
         .go_on = layer_go_on,
         .user = &layer,
     };
@@ -280,6 +291,8 @@ missing_find(Pull *pull, const SlManifest *manifest)
             g_ptr_array_add(pull->missing, descriptor);
         }
     }
+    for (guint i = WORKERS; i < pull->missing->len; i++)
+        tell_layer(pull, ((const SlDescriptor *)pull->missing->pdata[i])->digest, "Waiting", 0, 0);
 }
 
 /* This thread works too; more are started as they are needed and can be had. */

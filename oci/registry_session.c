@@ -57,7 +57,6 @@ get_once(SlSession *session, const SlSessionGet *get, const char *url, const cha
         .method = "GET",
         .url = url,
         .headers = headers,
-        .insecure_tls = session->endpoint->is_insecure,
         .sink = get->sink,
         .sink_user = get->sink_user,
         .max_body = get->max_body ? get->max_body : MAX_ERROR_BYTES,
@@ -76,7 +75,7 @@ get_once(SlSession *session, const SlSessionGet *get, const char *url, const cha
         headers[n++] = "Range";
         headers[n++] = range;
     }
-    return sl_fetch(session->registry->fetcher, session->cancel, &fetch, ret_reply, error);
+    return sl_registry_fetch(session->registry, session->cancel, session->endpoint, &fetch, ret_reply, error);
 }
 
 static bool
