@@ -31,7 +31,7 @@ ONLY_HEADER = {("backends/core", "agent"): "agent/protocol.h", ("agent", "sandbo
 HOMES = [
     (r"llhttp\.h", r"net/http_parser(_test)?\.c"),
     (r"curl/.*", r"net/fetch\w*\.c"),
-    (r"sqlite3\.h", r"backends/core/store(_test)?\.c"),
+    (r"sqlite3\.h", r"backends/core/store\w*\.[ch]"),
     (r"archive(_entry)?\.h", r"oci/(unpack|tar_)\w*\.c"),
     (r"openssl/.*", r"(oci/digest|net/(tls|ws)|cloud/\w+/sign)\w*\.c"),
     (r"gio/.*", r"(?!)"),

@@ -3,6 +3,7 @@
 #include "backends/core/container.h"
 #include "backends/core/containers_api.h"
 #include "backends/core/exec.h"
+#include "backends/core/recover.h"
 #include "backends/core/run.h"
 #include "backends/core/system_api.h"
 #include "common/clock.h"
@@ -10,7 +11,6 @@
 #include "common/id.h"
 #include "common/log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -220,26 +220,6 @@ load_container(void *user, const char *id, const char *document, GError **error)
     return true;
 }
 
-/* Folders of containers whose removal was stored and not finished. */
-static void
-sweep_folders(SlCore *core)
-{
-    DIR *dir = fdopendir(fcntl(core->containers_fd, F_DUPFD_CLOEXEC, 3));
-
-    if (!dir)
-        return;
-    rewinddir(dir);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        g_autoptr(GError) error = NULL;
-
-        if (*entry->d_name == '.' || g_hash_table_contains(core->by_id, entry->d_name))
-            continue;
-        if (!sl_tree_remove(core->containers_fd, entry->d_name, &error))
-            sl_error("a removed container's files stay container=%s error=%s", entry->d_name, error->message);
-    }
-    closedir(dir);
-}
-
 /* A policy goes on where the daemon before us ended. With a link there is an agent: what it says decides. */
 static void
 resume_policy(SlContainer *container)
@@ -300,7 +280,8 @@ sl_core_open(const SlCoreConfig *config, GError **error)
     if (!lock_data(core, error) || !open_store(core, error) || !open_images(core, config, error) ||
         !sl_store_each(core->store, "container", load_container, core, error))
         return NULL;
-    sweep_folders(core);
+    if (!sl_core_recover_folders(core, error))
+        return NULL;
     sl_images_sweep(core->images);
     recover(core);
     return g_steal_pointer(&core);

@@ -1,6 +1,7 @@
 #include "backends/core/create.h"
 
 #include "api/names.h"
+#include "backends/core/container_file.h"
 #include "backends/core/options.h"
 #include "backends/core/update.h"
 #include "common/clock.h"
@@ -243,6 +244,7 @@ sl_container_rename(SlContainer *container, const char *wanted, GError **error)
     pthread_mutex_lock(&core->lock);
     g_hash_table_remove(core->by_name, old_name);
     pthread_mutex_unlock(&core->lock);
+    sl_container_file_update(container);
     sl_container_summary_changed(container);
     return true;
 }
@@ -296,8 +298,13 @@ create_from(SlCore *core, SlCancel *cancel, const char *name, DkContainerCreate 
     container->token = sl_id_random_hex(TOKEN_BYTES);
     if (!reserve_name(container, name, error))
         return NULL;
+    if (!sl_container_file_create(container, error)) {
+        release_name(container);
+        return NULL;
+    }
     sl_container_emit(container, "create", NULL);
     if (!sl_container_commit(container, false, error)) {
+        sl_container_file_undo(container);
         release_name(container);
         return NULL;
     }

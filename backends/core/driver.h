@@ -29,7 +29,7 @@ typedef struct SlWorkloadStatus {
     SlWorkloadState state;
     bool has_exit; /* it left its exit behind (a local agent's exit.json, a cloud's record) */
     int exit_code;
-    int64_t finished_ns;
+    int64_t started_ns, finished_ns;
     int64_t log_length; /* -1: not known */
     char *reason;       /* of a loss; g_free */
 } SlWorkloadStatus;

@@ -1,5 +1,6 @@
 #include "backends/core/run.h"
 
+#include "backends/core/container_file.h"
 #include "backends/core/start_message.h"
 
 #include "api/names.h"
@@ -286,8 +287,10 @@ do_delete(SlContainer *container, GError **error)
 {
     SlCore *core = container->core;
 
+    sl_container_file_remove(container);
     sl_container_emit(container, "destroy", NULL);
     if (!sl_container_commit(container, true, error)) {
+        sl_container_file_update(container);
         handle_event(container, &(SlPosted){ .event = { .kind = SL_EVENT_REMOVE_FAILED } }, NULL);
         return false;
     }
@@ -415,6 +418,8 @@ do_actions(SlContainer *container, const SlPosted *posted, const SlActions *acti
         /* The exit itself is safe with the agent; what follows must not wait for the disk. */
         sl_error("state could not be stored container=%s error=%s", container->id, local->message);
     }
+    if (posted->event.kind == SL_EVENT_UPDATE)
+        sl_container_file_update(container);
     if ((actions->flags & SL_ACTION_LAUNCH) && !do_launch(container, error))
         return false;
     if ((actions->flags & SL_ACTION_PAUSE) && !do_pause(container, true, error))

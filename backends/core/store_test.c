@@ -399,22 +399,172 @@ test_newer_is_refused(Fixture *f, gconstpointer data)
     g_assert_null(sl_store_open(f->path, &error));
     g_assert_error(error, SL_ERROR, SL_ERROR_UNSUPPORTED);
     g_assert_nonnull(strstr(error->message, "schema 77"));
-    g_assert_nonnull(strstr(error->message, "schema 1)"));
+    g_assert_nonnull(strstr(error->message, "schema 2)"));
     g_assert_nonnull(strstr(error->message, f->path));
 }
 
-static void
-test_damaged_says_so(Fixture *f, gconstpointer data)
-{
-    g_autoptr(GError) error = NULL;
-    g_autofree char *path = g_build_filename(f->folder, "damaged.db", NULL);
-    g_autofree char *noise = g_strnfill(8192, 'z');
+/* ---- damage ---- */
 
-    g_assert_true(g_file_set_contents(path, noise, 8192, NULL));
-    g_assert_null(sl_store_open(path, &error));
-    g_assert_error(error, SL_ERROR, SL_ERROR_SYSTEM);
-    g_assert_nonnull(strstr(error->message, "damaged"));
-    g_assert_nonnull(strstr(error->message, path));
+/* The one file that was put aside; NULL without one. */
+static char *
+find_kept(Fixture *f)
+{
+    g_autoptr(GDir) dir = g_dir_open(f->folder, 0, NULL);
+    const char *name;
+
+    while ((name = g_dir_read_name(dir)))
+        if (strstr(name, SL_STORE_DAMAGED) && !g_str_has_suffix(name, "-wal"))
+            return g_build_filename(f->folder, name, NULL);
+    return NULL;
+}
+
+static void
+test_noise_is_put_aside(Fixture *f, gconstpointer data)
+{
+    g_autofree char *noise = g_strnfill(8192, 'z');
+    g_autofree char *kept = NULL;
+    g_autofree char *found = NULL;
+    gsize n;
+
+    put(f, "k", "a", "1");
+    sl_store_close(g_steal_pointer(&f->store));
+    g_assert_true(g_file_set_contents(f->path, noise, 8192, NULL));
+    fixture_open(f);
+    g_assert_true(sl_store_is_new(f->store));
+    put(f, "k", "b", "2");
+    kept = find_kept(f);
+    g_assert_nonnull(kept);
+    g_assert_true(g_file_get_contents(kept, &found, &n, NULL));
+    g_assert_cmpmem(found, n, noise, 8192);
+}
+
+static void
+put_many(Fixture *f, unsigned n)
+{
+    g_autofree char *body = g_strnfill(2000, 'x');
+
+    for (unsigned i = 0; i < n; i++) {
+        g_autofree char *id = g_strdup_printf("id-%03u", i);
+
+        put(f, "k", id, body);
+    }
+}
+
+static bool
+count(void *user, const char *id, const char *document, GError **error)
+{
+    g_assert_cmpuint(strlen(document), ==, 2000);
+    (*(unsigned *)user)++;
+    return true;
+}
+
+static unsigned
+count_whole(Fixture *f)
+{
+    unsigned n = 0;
+
+    sl_store_each(f->store, "k", count, &n, NULL);
+    return n;
+}
+
+/* A page in the middle is lost, with what was in it and nothing else. */
+static void
+test_a_damaged_page_loses_only_itself(Fixture *f, gconstpointer data)
+{
+    enum { N = 200, PAGE = 4096 };
+    uint8_t noise[PAGE];
+    g_autofree char *kept = NULL;
+    int fd;
+    unsigned n;
+
+    put_many(f, N);
+    sl_store_settle(f->store, NULL);
+    sl_store_close(g_steal_pointer(&f->store));
+    memset(noise, 0xa5, sizeof noise);
+    fd = open(f->path, O_WRONLY | O_CLOEXEC);
+    g_assert_cmpint(pwrite(fd, noise, PAGE, 40 * PAGE), ==, PAGE);
+    close(fd);
+    fixture_open(f);
+    kept = find_kept(f);
+    g_assert_nonnull(kept);
+    g_assert_true(sl_store_is_new(f->store));
+    n = count_whole(f);
+    g_assert_cmpuint(n, >=, N - 4);
+    g_assert_cmpuint(n, <, N + 1);
+    put(f, "k", "another", "1");
+}
+
+static void
+test_a_truncated_file_keeps_its_begin(Fixture *f, gconstpointer data)
+{
+    enum { N = 200 };
+    g_autofree char *kept = NULL;
+
+    put_many(f, N);
+    sl_store_close(g_steal_pointer(&f->store));
+    g_assert_cmpint(truncate(f->path, 300 * 1024), ==, 0);
+    fixture_open(f);
+    kept = find_kept(f);
+    g_assert_nonnull(kept);
+    g_assert_cmpuint(count_whole(f), <, N);
+}
+
+/* What SQLite cannot notice. */
+static void
+test_a_changed_document_is_not_believed(Fixture *f, gconstpointer data)
+{
+    g_autofree char *file = NULL;
+    g_autofree char *seen = NULL;
+    char *found;
+    gsize n;
+
+    put(f, "k", "good", "{\"exit_code\":3}");
+    put(f, "k", "bad", "{\"exit_code\":4}");
+    sl_store_close(g_steal_pointer(&f->store));
+    g_assert_true(g_file_get_contents(f->path, &file, &n, NULL));
+    found = memmem(file, n, "code\":4", 7);
+    g_assert_nonnull(found);
+    found[6] = '5';
+    g_assert_true(g_file_set_contents(f->path, file, (gssize)n, NULL));
+    fixture_open(f);
+    seen = dump(f, "k");
+    g_assert_cmpstr(seen, ==, "good={\"exit_code\":3} ");
+    g_assert_true(sl_store_has(f->store, "k", "bad"));
+    g_assert_false(sl_store_has(f->store, "k", "none"));
+}
+
+/* The end of a write-ahead log that was being written is as if it had not been. */
+static void
+test_a_torn_log_loses_its_end(Fixture *f, gconstpointer data)
+{
+    g_autofree char *wal = g_strconcat(f->path, "-wal", NULL);
+    g_autofree char *text = NULL;
+    g_autofree char *log = NULL;
+    g_autofree char *copy = g_build_filename(f->folder, "copy.db", NULL);
+    g_autofree char *copy_log = g_strconcat(copy, "-wal", NULL);
+    gsize n, n_log;
+    Fixture torn = { .path = copy };
+
+    put_many(f, 20);
+    g_assert_true(g_file_get_contents(f->path, &text, &n, NULL)); /* as a kill would leave both */
+    g_assert_true(g_file_get_contents(wal, &log, &n_log, NULL));
+    g_assert_true(g_file_set_contents(copy, text, (gssize)n, NULL));
+    g_assert_true(g_file_set_contents(copy_log, log, (gssize)(n_log - 5000), NULL));
+    fixture_open(&torn);
+    g_assert_cmpuint(count_whole(&torn), ==, 19);
+    sl_store_close(torn.store);
+}
+
+static void
+test_new_until_settled(Fixture *f, gconstpointer data)
+{
+    g_assert_true(sl_store_is_new(f->store));
+    fixture_reopen(f);
+    g_assert_true(sl_store_is_new(f->store));
+    g_assert_true(sl_store_settle(f->store, NULL));
+    g_assert_false(sl_store_is_new(f->store));
+    fixture_reopen(f);
+    g_assert_false(sl_store_is_new(f->store));
 }
 
 static void
@@ -449,7 +599,12 @@ main(int argc, char **argv)
         { "/core/store/survives-kill-in-the-middle-of-commits", test_killed },
         { "/core/store/a-full-disk-changes-nothing", test_full_disk },
         { "/core/store/refuses-a-newer-schema-naming-both", test_newer_is_refused },
-        { "/core/store/says-that-a-file-is-damaged", test_damaged_says_so },
+        { "/core/store/noise-is-put-aside", test_noise_is_put_aside },
+        { "/core/store/a-damaged-page-loses-only-itself", test_a_damaged_page_loses_only_itself },
+        { "/core/store/a-truncated-file-keeps-its-begin", test_a_truncated_file_keeps_its_begin },
+        { "/core/store/a-changed-document-is-not-believed", test_a_changed_document_is_not_believed },
+        { "/core/store/a-torn-log-loses-its-end", test_a_torn_log_loses_its_end },
+        { "/core/store/new-until-settled", test_new_until_settled },
         { "/core/store/files-are-private", test_private },
     };
 

@@ -2,6 +2,7 @@
 
 #include "api/names.h"
 #include "backends/core/core.h"
+#include "backends/core/recover.h"
 #include "common/clock.h"
 
 #include <string.h>
@@ -158,7 +159,6 @@ add_absent(json_t *info)
     json_object_set_new(info, "GenericResources", json_null());
     json_object_set_new(info, "Labels", json_array());
     json_object_set_new(info, "SecurityOptions", json_array());
-    json_object_set_new(info, "Warnings", json_array());
     json_object_set_new(info, "Swarm",
                         json_pack("{s:s, s:s, s:s, s:b, s:s, s:n}", "NodeID", "", "NodeAddr", "",
                                   "LocalNodeState", "inactive", "ControlAvailable", 0, "Error", "",
@@ -170,6 +170,7 @@ system_info(SlCall *call, GError **error)
 {
     SlCore *core = sl_call_core(call);
     json_t *info = json_pack("{s:s, s:s}", "ID", core->engine_id, "ServerVersion", SL_VERSION);
+    json_t *warnings = json_array();
 
     add_counts(info, core);
     add_driver(info, core);
@@ -177,6 +178,8 @@ system_info(SlCall *call, GError **error)
     add_machine(info, core);
     add_registry(info);
     add_absent(info);
+    sl_core_add_damage_warnings(core, warnings);
+    json_object_set_new(info, "Warnings", warnings);
     return sl_call_reply_json(call, 200, info, error);
 }
 

@@ -204,12 +204,14 @@ memory_poll(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const 
     sl_autofd int fd = openat(spec->folder_fd, SL_AGENT_EXIT_NAME, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : 0;
     g_autoptr(json_t) exited = n > 0 ? sl_json_parse(text, (size_t)n, SL_AGENT_EXIT_NAME, NULL) : NULL;
-    json_int_t finished_ns, length;
+    json_int_t started_ns, finished_ns, length;
 
     *ret_status = (SlWorkloadStatus){ .state = SL_WORKLOAD_GONE, .log_length = -1 };
-    if (exited && json_unpack(exited, "{s:i, s:I, s:I}", "exit_code", &ret_status->exit_code, "finished_ns",
-                              &finished_ns, "length", &length) == 0) {
+    if (exited &&
+        json_unpack(exited, "{s:i, s:I, s:I, s:I}", "exit_code", &ret_status->exit_code, "started_ns",
+                    &started_ns, "finished_ns", &finished_ns, "length", &length) == 0) {
         ret_status->has_exit = true;
+        ret_status->started_ns = started_ns;
         ret_status->finished_ns = finished_ns;
         ret_status->log_length = length;
     } else {

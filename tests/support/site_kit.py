@@ -31,12 +31,21 @@ class Site(Apart):
         self.trigger = folder / "failpoint"
         self.prefix = list(prefix)
 
+    def command(self):
+        return [*self.prefix, "env", f"SOCKERLESS_FAILPOINT={self.trigger}", self.programs / "sockerless-backend-memory",
+                "--addr", self.backend_addr, "--data", self.data, *self.options]
+
     def start_backend(self):
-        arguments = [*self.prefix, "env", f"SOCKERLESS_FAILPOINT={self.trigger}", self.programs / "sockerless-backend-memory",
-                     "--addr", self.backend_addr, "--data", self.data, *self.options]
-        self.backend = Program(arguments, self.logs / f"backend-{self.folder.name}.log")
+        self.backend = Program(self.command(), self.logs / f"backend-{self.folder.name}.log")
         until(lambda: listens(self.backend_addr) or self.backend.process.poll() is not None, READY_S, "the backend's socket")
         assert self.backend.process.poll() is None, self.said()[-2000:]
+
+    def start_backend_that_dies(self):
+        """Starts one that is to end by itself while it starts; returns what it said."""
+        before = len(self.said())
+        self.backend = Program(self.command(), self.logs / f"backend-{self.folder.name}.log")
+        assert self.backend.process.wait(READY_S) != 0
+        return self.said()[before:]
 
     def start(self):
         engine = super().start()
