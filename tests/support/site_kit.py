@@ -123,7 +123,8 @@ class Site(Apart):
         """All is whole, within seconds: what a start sweeps and asks goes on behind the first answers."""
         until(lambda: not self.leftovers(), 5, f"{self.leftovers()}: its end")
 
-    def end(self):
+    def end_all(self):
+        """The containers, both programs, and agents that are left."""
         with contextlib.suppress(Exception):
             self.disarm()
             for row in self.engine.list(all=1):
@@ -135,4 +136,7 @@ class Site(Apart):
         for pid in self.agents():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+
+    def end(self):
+        self.end_all()
         shutil.rmtree(self.folder, ignore_errors=True)
