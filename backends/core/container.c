@@ -22,6 +22,7 @@ sl_container_new(SlCore *core, const char *id, DkContainerCreate *config, char *
     sl_restart_policy_read(&container->config.host_config.restart_policy, &container->state.restart, NULL);
     container->waiters = g_ptr_array_new();
     container->execs = g_ptr_array_new_with_free_func((GDestroyNotify)sl_exec_unref);
+    g_queue_init(&container->ended_execs);
     container->stdin_feeds = g_ptr_array_new_with_free_func((GDestroyNotify)sl_feed_unref);
     container->posted_last = &container->posted;
     pthread_mutex_init(&container->turn, NULL);
@@ -49,6 +50,7 @@ sl_container_unref(SlContainer *container)
     sl_log_unref(container->log);
     g_ptr_array_unref(container->waiters);
     g_ptr_array_unref(container->execs);
+    g_queue_clear_full(&container->ended_execs, g_free);
     g_ptr_array_unref(container->stdin_feeds);
     pthread_mutex_destroy(&container->turn);
     pthread_mutex_destroy(&container->lock);

@@ -51,7 +51,8 @@ struct SlContainer {
     SlLink *link;                        /* to the agent, while there is one */
     GBytes *summary_head, *summary_tail; /* of the list, without Status; NULL: to be made */
     GPtrArray *waiters;
-    GPtrArray *execs; /* of SlExec, references: those that run */
+    GPtrArray *execs;   /* of SlExec, references: those that run */
+    GQueue ended_execs; /* of char *, ids: the oldest first */
     struct SlPosted *posted, **posted_last;
     bool is_posted_scheduled;
 

@@ -96,6 +96,28 @@ emit(SlExec *exec, const char *action, json_t *extra)
     sl_container_emit(exec->container, g_str_equal(action, "exec_start") ? name : action, extra);
 }
 
+/* The oldest of those that ended makes room. */
+static void
+note_ended(SlExec *exec)
+{
+    SlContainer *container = exec->container;
+    SlCore *core = container->core;
+    g_autofree char *oldest = NULL;
+    gpointer forgotten = NULL;
+
+    pthread_mutex_lock(&container->lock);
+    g_queue_push_tail(&container->ended_execs, g_strdup(exec->id));
+    if (container->ended_execs.length > SL_EXEC_MAX_ENDED)
+        oldest = g_queue_pop_head(&container->ended_execs);
+    pthread_mutex_unlock(&container->lock);
+    if (!oldest)
+        return;
+    pthread_mutex_lock(&core->lock);
+    g_hash_table_steal_extended(core->execs, oldest, NULL, &forgotten);
+    pthread_mutex_unlock(&core->lock);
+    sl_exec_unref(forgotten);
+}
+
 /* The process is known to be over. False when it was before. */
 static bool
 finish(SlExec *exec, int exit_code)
@@ -109,9 +131,11 @@ finish(SlExec *exec, int exit_code)
     exec->is_running = false;
     exec->pid = 0;
     pthread_mutex_unlock(&exec->lock);
-    if (was_running)
-        emit(exec, "exec_die", json_pack("{s:o}", "exitCode", json_sprintf("%d", exit_code)));
-    return was_running;
+    if (!was_running)
+        return false;
+    note_ended(exec);
+    emit(exec, "exec_die", json_pack("{s:o}", "exitCode", json_sprintf("%d", exit_code)));
+    return true;
 }
 
 static void
@@ -334,8 +358,10 @@ adopt_one(SlContainer *container, SlLink *link, const json_t *json)
     exec->exit_code = (int)json_integer_value(json_object_get(json, "exit_code"));
     exec->pid = (int)json_integer_value(json_object_get(json, "pid"));
     exec->channel_number = (uint32_t)json_integer_value(json_object_get(json, "channel"));
-    if (!exec->is_running)
+    if (!exec->is_running) {
+        note_ended(exec);
         return;
+    }
     exec->channel = sl_channel_new(link, exec->channel_number);
     sl_channel_set_feed(exec->channel, NULL); /* its client left with the daemon before us */
     list_running(exec);

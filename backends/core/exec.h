@@ -6,6 +6,9 @@
 #include "backends/core/container.h"
 #include "backends/core/detach_keys.h"
 
+/* So many that have ended are kept of each container, the latest. */
+enum { SL_EXEC_MAX_ENDED = 256 };
+
 typedef struct SlExec {
     atomic_int refs;
     char *id;
