@@ -13,11 +13,19 @@
 #include <unistd.h>
 
 const char *const sl_failpoint_names[] = {
-    "store.begin.before",   "store.begin.after",    "store.commit.before", "store.commit.after",
-    "create.folder.made",   "create.file.written",  "driver.folder.made",  "driver.root.made",
-    "driver.socket.bound",  "driver.agent.spawned", "link.connected",      "link.request.sent",
-    "link.answer.received", "remove.committed",     "remove.files.gone",   "agent.root.mounted",
-    "agent.spawned",        "agent.exit.before",    "agent.exit.stored",   NULL,
+    "store.begin.before",    "store.begin.after",
+    "store.commit.before",   "store.commit.after",
+    "create.folder.made",    "create.file.written",
+    "driver.folder.made",    "driver.root.made",
+    "driver.socket.bound",   "driver.agent.spawned",
+    "link.connected",        "link.request.sent",
+    "link.answer.received",  "remove.committed",
+    "remove.files.gone",     "agent.root.mounted",
+    "agent.spawned",         "agent.exit.before",
+    "agent.exit.stored",     "content.blob.written",
+    "content.blob.synced",   "content.blob.stored",
+    "image.layers.unpacked", "image.rootfs.stored",
+    "image.removed",         NULL,
 };
 
 #ifdef SL_FAILPOINTS

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/failpoint.h"
 #include "common/fd.h"
 #include "oci/digest.h"
 #include "oci/reference.h"
@@ -246,12 +247,15 @@ sl_blob_writer_commit(SlBlobWriter *writer, const char *expected_digest, int64_t
             *ret_digest = g_steal_pointer(&digest);
         return true; /* the temporary file goes with the writer */
     }
-    if (fsync(writer->fd) < 0)
+    if (!sl_failpoint("content.blob.written") || fsync(writer->fd) < 0)
         return sl_fail_errno(error, errno, "writing blob %s", digest);
-    if (renameat(content->ingest_fd, writer->name, content->blobs_fd, sl_digest_hex(digest)) < 0)
+    if (!sl_failpoint("content.blob.synced") ||
+        renameat(content->ingest_fd, writer->name, content->blobs_fd, sl_digest_hex(digest)) < 0)
         return sl_fail_errno(error, errno, "storing blob %s", digest);
 
     g_clear_pointer(&writer->name, g_free);
+    if (!sl_failpoint("content.blob.stored"))
+        return sl_fail_errno(error, errno, "storing blob %s", digest);
     if (ret_digest)
         *ret_digest = g_steal_pointer(&digest);
     return true;

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "common/failpoint.h"
 #include "common/fd.h"
 #include "oci/digest.h"
 #include "oci/reference.h"
@@ -100,33 +101,42 @@ lock_take(int folder_fd, const Names *names, SlCancel *cancel, GError **error)
     return sl_fd_steal(&fd);
 }
 
+static bool
+rootfs_fill(SlContent *content, SlImage *image, int folder_fd, const Names *names,
+            const SlUnpackLimits *limits, const SlUnpackWatch *watch, SlCancel *cancel, GError **error)
+{
+    sl_autofd int rootfs_fd =
+        openat(folder_fd, names->temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (rootfs_fd < 0 || fchmod(rootfs_fd, 0755) < 0)
+        return sl_fail_errno(error, errno, "opening %s", names->temporary);
+    if (!sl_layers_unpack(content, image, rootfs_fd, limits, watch, cancel, error))
+        return false;
+    /* A folder that is there is whole, after a power cut too: renaming alone does not order the files'
+     * content before it. */
+    if (!sl_failpoint("image.layers.unpacked") || syncfs(rootfs_fd) < 0)
+        return sl_fail_errno(error, errno, "writing an image's files");
+    if (!sizes_write(folder_fd, names, image, error))
+        return false;
+    if (renameat(folder_fd, names->temporary, folder_fd, names->hex) < 0 ||
+        !sl_failpoint("image.rootfs.stored"))
+        return sl_fail_errno(error, errno, "storing the unpacked image %s", names->hex);
+    return true;
+}
+
 /* Under the lock. What an earlier process left half done is removed first. */
 static bool
 rootfs_make(SlContent *content, SlImage *image, int folder_fd, const Names *names,
             const SlUnpackLimits *limits, const SlUnpackWatch *watch, SlCancel *cancel, GError **error)
 {
-    sl_autofd int rootfs_fd = -1;
-
     if (!sl_tree_remove(folder_fd, names->temporary, error) || !sl_tree_remove(folder_fd, names->hex, error))
         return false;
     if (mkdirat(folder_fd, names->temporary, 0755) < 0)
         return sl_fail_errno(error, errno, "creating %s", names->temporary);
-    rootfs_fd = openat(folder_fd, names->temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (rootfs_fd < 0 || fchmod(rootfs_fd, 0755) < 0)
-        return sl_fail_errno(error, errno, "opening %s", names->temporary);
-    if (!sl_layers_unpack(content, image, rootfs_fd, limits, watch, cancel, error)) {
-        sl_tree_remove(folder_fd, names->temporary, NULL);
-        return false;
-    }
-    /* A folder that is there is whole, after a power cut too: renaming alone does not order the files'
-     * content before it. */
-    if (syncfs(rootfs_fd) < 0)
-        return sl_fail_errno(error, errno, "writing an image's files");
-    if (!sizes_write(folder_fd, names, image, error))
-        return false;
-    if (renameat(folder_fd, names->temporary, folder_fd, names->hex) < 0)
-        return sl_fail_errno(error, errno, "storing the unpacked image %s", names->hex);
-    return true;
+    if (rootfs_fill(content, image, folder_fd, names, limits, watch, cancel, error))
+        return true;
+    sl_tree_remove(folder_fd, names->temporary, NULL);
+    return false;
 }
 
 static void

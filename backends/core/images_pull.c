@@ -237,7 +237,6 @@ sl_images_pull(SlImages *images, SlCancel *cancel, const char *reference, const 
     pull.familiar = sl_reference_familiar(&pull.reference);
     sl_images_hold(images);
     ok = pull_run(&pull, auth, error);
-    /* Whole layers of a pull that failed stay, for the one that is tried again, until something is swept. */
-    sl_images_release(images, false);
+    sl_images_release(images, !ok);
     return ok;
 }

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "common/log.h"
+#include "common/failpoint.h"
 #include "oci/digest.h"
 
 typedef struct Removal {
@@ -216,6 +216,7 @@ image_delete(Removal *removal, GError **error)
         g_hash_table_insert(images->by_id, g_steal_pointer(&key), g_steal_pointer(&entry));
         return false;
     }
+    sl_failpoint("image.removed");
     line_add(removal->lines, "Deleted", id);
     if (!removal->user) {
         SL_LOCK_GUARD(&images->lock);
