@@ -43,16 +43,17 @@ static void
 take_turn(void *data)
 {
     Turn *turn = data;
+    g_autoptr(SlCancel) done = turn->done; /* turn goes with whoever waits for it */
 
     turn->run(turn->fixture);
-    sl_cancel_fire(turn->done);
+    sl_cancel_fire(done);
 }
 
 static void
 on_loop(Fixture *fixture, void (*run)(Fixture *))
 {
     g_autoptr(SlCancel) done = sl_cancel_new();
-    Turn turn = { run, fixture, done };
+    Turn turn = { run, fixture, sl_cancel_ref(done) };
 
     sl_loop_post(fixture->fake->core->loop, take_turn, &turn);
     sl_cancel_wait_fd(done, -1, 0, 10000, NULL);
