@@ -129,6 +129,24 @@ def test_pull_with_a_login(engine, locked):
     engine.delete(f"/images/{image.id}", force=1)
 
 
+def test_pull_over_tls_with_a_login(engine, tmp_path):
+    """On loopback any certificate will do, as with Docker."""
+    registry = Registry(tmp_path, "ann", "secret", with_tls=True)
+    try:
+        image = Image(registry)
+        auth = {"username": "ann", "password": "secret", "serveraddress": registry.address}
+        header = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(auth).encode()).decode()}
+        reply = pull(engine, image.name, header)
+        assert reply.status == 200 and lines(reply)[-1]["status"].startswith("Status: Downloaded"), reply
+        engine.delete(f"/images/{image.id}", force=1)
+        engine.docker("login", "-u", "ann", "--password-stdin", registry.address, input=b"secret")
+        assert f"Digest: {image.digest}" in engine.docker("pull", image.name)
+        engine.delete(f"/images/{image.id}", force=1)
+        engine.cli("logout", registry.address)
+    finally:
+        registry.stop()
+
+
 def test_pull_with_a_wrong_login_is_refused(engine, locked):
     image = Image(locked)
     auth = {"username": "ann", "password": "wrong", "serveraddress": locked.address}
