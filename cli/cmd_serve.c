@@ -19,6 +19,7 @@
 #include "common/fd.h"
 #include "common/log.h"
 #include "net/address.h"
+#include "net/tls_settings.h"
 
 enum {
     FRONTEND_GRACE_MS = 12000,
@@ -36,6 +37,7 @@ typedef struct Settings {
     char **allowed_hosts, **registry_mirrors, **insecure_registries;
     char *builtin_images, *base_image, *agent, *sandbox;
     int64_t hung_after_ms;
+    SlTlsSettings tls;
     bool allow_public, help;
 } Settings;
 
@@ -51,9 +53,10 @@ const SlSetting sl_serve_settings[] = {
       .choices = "memory" },
     SL_SETTING(Settings, data, "data", SL_SETTING_STRING, "DIR",
                "where state is kept; default: /var/lib/sockerless, or sockerless below $XDG_STATE_HOME"),
-    SL_SETTING(
-        Settings, allow_public, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
-        "listen beyond loopback without TLS: whoever reaches the port controls this machine's containers"),
+    SL_SETTING(Settings, allow_public, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
+               "listen beyond loopback without --tlsverify: whoever reaches the port controls this machine's "
+               "containers"),
+    SL_TLS_SETTINGS(Settings, tls),
     SL_SETTING(Settings, allowed_hosts, "allowed-host", SL_SETTING_STRV, "NAME",
                "a Host header to accept on TCP beside localhost and addresses; may repeat"),
     { .name = "builtin-images",
@@ -151,6 +154,7 @@ listen_on(Serve *serve, const char *text, GError **error)
     g_auto(SlAddress) address = { 0 };
     g_autofree char *folder = NULL;
     g_autofree int *fds = NULL;
+    bool allow_public = serve->settings.allow_public || sl_tls_settings_verify(&serve->settings.tls);
     size_t n;
 
     if (!sl_address_parse(text, &address, error))
@@ -158,7 +162,7 @@ listen_on(Serve *serve, const char *text, GError **error)
     folder = address.path ? g_path_get_dirname(address.path) : NULL;
     if (folder && !sl_folder_make(folder, 0755, error))
         return false;
-    if (!sl_address_listen(&address, serve->settings.allow_public, &fds, &n, error))
+    if (!sl_address_listen(&address, allow_public, &fds, &n, error))
         return false;
     if (address.path)
         g_ptr_array_add(serve->made_paths, g_strdup(address.path));
@@ -283,9 +287,17 @@ describe_frontend(Serve *serve, GError **error)
     g_ptr_array_add(argv, program);
     add_flag(argv, "--backend", serve->inner);
     add_flags(argv, "--allowed-host", settings->allowed_hosts);
+    if (settings->tls.is_on)
+        g_ptr_array_add(argv, g_strdup("--tls"));
+    if (settings->tls.must_verify)
+        g_ptr_array_add(argv, g_strdup("--tlsverify"));
+    add_flag(argv, "--tlscacert", settings->tls.ca);
+    add_flag(argv, "--tlscert", settings->tls.cert);
+    add_flag(argv, "--tlskey", settings->tls.key);
     finish_argv(&serve->frontend, argv, settings);
     serve->frontend.role = "frontend";
-    serve->frontend.environ_ = child_environ(NULL);
+    serve->frontend.environ_ =
+        g_environ_setenv(child_environ(NULL), "NOTIFY_SOCKET", sl_ready_get_socket(serve->ready), TRUE);
     serve->frontend.sockets = serve->sockets;
     serve->frontend.n_sockets = serve->n_sockets;
     return true;
@@ -341,6 +353,9 @@ serve_open(Serve *serve, const char *config, GError **error)
         settings->addresses = g_new0(char *, 2);
         settings->addresses[0] = sl_path_default_address(settings->data);
     }
+    serve->ready = sl_ready_new(error);
+    if (!serve->ready)
+        return false;
     /* The sockets before anything else: a second daemon on them finds out before it has touched our state. */
     return listen_all(serve, error) && lock_data(serve, error) && choose_inner(serve, error) &&
            describe_backend(serve, config, error) && describe_frontend(serve, error) &&
@@ -399,6 +414,8 @@ announce(Serve *serve)
             serve->settings.data);
     if (first) {
         printf("export DOCKER_HOST=%s\n", first);
+        if (serve->settings.tls.must_verify && g_str_has_prefix(first, "tcp:"))
+            printf("export DOCKER_TLS_VERIFY=1\n");
         fflush(stdout);
     }
     sl_daemon_notify("READY=1");
@@ -492,6 +509,18 @@ next_look_ms(Serve *serve)
     return due_ms;
 }
 
+/* Both read their files again; one that is still starting reads them anyway, and does not know the signal yet. */
+static void
+reload(Serve *serve)
+{
+    if (!serve->is_ready)
+        return;
+    if (serve->frontend.pid > 0)
+        kill(serve->frontend.pid, SIGHUP);
+    if (serve->backend.pid > 0)
+        kill(serve->backend.pid, SIGHUP);
+}
+
 /* Until a signal says that it is over. False: something failed before all was ready. */
 static bool
 serve_watch(Serve *serve, const sigset_t *signals, GError **error)
@@ -511,19 +540,17 @@ serve_watch(Serve *serve, const sigset_t *signals, GError **error)
             announce(serve);
         end_if_hung(serve, &serve->backend, serve->backend_health);
         end_if_hung(serve, &serve->frontend, serve->frontend_health);
+        if (received == SIGHUP)
+            reload(serve);
     }
 }
 
 static bool
 serve_run(Serve *serve, const char *config, const sigset_t *signals, GError **error)
 {
-    bool ok = serve_open(serve, config, error);
+    bool ok = serve_open(serve, config, error) && sl_ready_watch(serve->ready, serve->inner, error) &&
+              serve_watch(serve, signals, error);
 
-    if (ok && serve->addresses->len > 0)
-        serve->ready = sl_ready_watch(serve->addresses->pdata[0], error);
-    else if (ok)
-        announce(serve); /* passed TCP sockets only: nothing to ask, and callers wait in them */
-    ok = ok && (serve->ready || serve->is_ready) && serve_watch(serve, signals, error);
     sl_daemon_notify("STOPPING=1");
     /* The frontend first: its clients get their last answers from a backend that is still there. */
     sl_child_stop(&serve->frontend, FRONTEND_GRACE_MS);
@@ -546,6 +573,7 @@ cmd_serve(char **argv)
     int status;
 
     sl_daemon_prepare(&signals);
+    sl_daemon_take_hangup(&signals);
     sigaddset(&signals, SIGCHLD);
     sigaddset(&signals, SL_READY_SIGNAL);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);

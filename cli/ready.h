@@ -1,5 +1,5 @@
-/* Learns when the daemon answers: asks it for its version, through the frontend from the backend, until it
- * gives one. */
+/* Learns when the daemon answers: the frontend says so (sd_notify(3), to us), and the backend gives its version. Whoever may
+ * ask the frontend, with what certificate, does not matter to it. */
 #pragma once
 
 #include "common/error.h"
@@ -10,7 +10,10 @@
 
 typedef struct SlReady SlReady;
 
-/* Sends SL_READY_SIGNAL to this process once address answers. */
-SlReady *sl_ready_watch(const char *address, GError **error);
-/* Stops asking. */
+SlReady *sl_ready_new(GError **error);
+/* NOTIFY_SOCKET for the frontend. Borrowed. */
+const char *sl_ready_get_socket(SlReady *ready);
+/* Sends SL_READY_SIGNAL to this process once both have. backend: its address. Once. */
+bool sl_ready_watch(SlReady *ready, const char *backend, GError **error);
+/* Stops waiting. */
 void sl_ready_free(SlReady *ready);

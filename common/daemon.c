@@ -25,6 +25,13 @@ sl_daemon_prepare(sigset_t *ret_ends)
     pthread_sigmask(SIG_BLOCK, ret_ends, NULL);
 }
 
+void
+sl_daemon_take_hangup(sigset_t *ends)
+{
+    sigaddset(ends, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, ends, NULL);
+}
+
 bool
 sl_daemon_notify(const char *state)
 {

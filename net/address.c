@@ -404,7 +404,7 @@ listen_tcp(SlAddress *address, bool allow_public, FdList *ret_fds, GError **erro
     if (!allow_public && !list_is_loopback(list))
         return sl_fail(error, SL_ERROR_INVALID,
                        "%s is not a loopback address: anyone who reaches it would control this daemon. "
-                       "Use TLS, a unix socket, or --allow-insecure-tcp",
+                       "Use --tlsverify, a unix socket, or --allow-insecure-tcp",
                        address->host);
     do
         if (listen_all(list, &address->port, ret_fds))

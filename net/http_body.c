@@ -32,8 +32,7 @@ body_read(SlCall *call, void *data, size_t n, int timeout_ms, size_t *ret_n, GEr
     ssize_t got;
 
     while ((got = sl_http_body_read_some(&call->body, data, n, error)) == SL_STREAM_AGAIN) {
-        if (!sl_cancel_wait_fd(sl_call_cancel(call), sl_stream_get_fd(call->conn->stream), POLLIN, timeout_ms,
-                               error)) {
+        if (!sl_stream_wait(call->conn->stream, sl_call_cancel(call), POLLIN, timeout_ms, error)) {
             call->body.has_failed = true;
             return false;
         }

@@ -1,6 +1,9 @@
 #include "net/http_internal.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 
 SlCall *
 sl_call_new(SlServer *server)
@@ -83,6 +86,7 @@ sl_call_next(SlCall *call)
     g_clear_pointer(&call->lists, g_ptr_array_unref);
     call->body.is_done = call->body.has_failed = call->continue_is_due = false;
     call->reply = SL_REPLY_NONE;
+    call->status = 0;
     call->is_broken = false;
     string_empty(&call->headers);
     string_empty(&call->out);
@@ -242,6 +246,43 @@ bool
 sl_call_is_tcp(SlCall *call)
 {
     return call->conn->is_tcp;
+}
+
+static void
+address_take(int fd, char *ret_text, size_t n)
+{
+    struct sockaddr_storage name = { 0 };
+    socklen_t n_name = sizeof name;
+
+    if (getpeername(fd, (struct sockaddr *)&name, &n_name) < 0)
+        return;
+    if (name.ss_family == AF_INET)
+        inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)&name)->sin_addr, ret_text, (socklen_t)n);
+    else if (name.ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)(void *)&name)->sin6_addr, ret_text, (socklen_t)n);
+}
+
+const SlPeer *
+sl_call_peer(SlCall *call)
+{
+    SlConn *conn = call->conn;
+    struct ucred process;
+    socklen_t n = sizeof process;
+
+    if (conn->peer)
+        return conn->peer;
+    conn->peer = g_new0(SlPeer, 1);
+    if (!conn->stream)
+        return conn->peer;
+    if (conn->is_tcp) {
+        address_take(sl_stream_get_fd(conn->stream), conn->peer->address, sizeof conn->peer->address);
+        conn->peer->name = conn->peer_name = sl_tls_dup_peer_name(conn->stream);
+    } else if (getsockopt(sl_stream_get_fd(conn->stream), SOL_SOCKET, SO_PEERCRED, &process, &n) == 0) {
+        conn->peer->has_uid = true;
+        conn->peer->uid = process.uid;
+        conn->peer->gid = process.gid;
+    }
+    return conn->peer;
 }
 
 void *

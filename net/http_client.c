@@ -19,6 +19,8 @@ enum {
 struct SlHttpClient {
     SlAddress address;
     char *host;
+    SlTls *tls;           /* or NULL */
+    SlToken *token;       /* or NULL */
     pthread_mutex_t lock; /* of idle */
     GPtrArray *idle;      /* SlStream; the last one used at the end */
 };
@@ -54,6 +56,13 @@ sl_http_client_new(const SlAddress *address)
 }
 
 void
+sl_http_client_secure(SlHttpClient *client, SlTls *tls, SlToken *token)
+{
+    client->tls = client->address.path ? NULL : tls;
+    client->token = token;
+}
+
+void
 sl_http_client_free(SlHttpClient *client)
 {
     if (!client)
@@ -63,16 +72,6 @@ sl_http_client_free(SlHttpClient *client)
     sl_address_clear(&client->address);
     g_free(client->host);
     g_free(client);
-}
-
-/* An idle connection that has something to read was closed, or says what nobody asked for. */
-static bool
-is_healthy(SlStream *stream)
-{
-    char byte;
-
-    return recv(sl_stream_get_fd(stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-           (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 static SlStream *
@@ -89,7 +88,7 @@ static SlStream *
 pool_take(SlHttpClient *client)
 {
     for (SlStream *stream; (stream = pool_take_one(client)); sl_stream_free(stream))
-        if (is_healthy(stream))
+        if (sl_stream_is_quiet(stream)) /* else it was closed, or says what nobody asked for */
             return stream;
     return NULL;
 }
@@ -107,16 +106,19 @@ pool_give(SlHttpClient *client, SlStream *stream)
 static bool
 reply_connect(SlHttpReply *reply, SlCancel *cancel, bool is_fresh, GError **error)
 {
+    SlHttpClient *client = reply->client;
     int fd;
 
-    reply->stream = is_fresh ? NULL : pool_take(reply->client);
+    reply->stream = is_fresh ? NULL : pool_take(client);
     reply->is_pooled = reply->stream != NULL;
     if (reply->stream)
         return true;
-    if (!sl_address_connect(&reply->client->address, cancel, CONNECT_TIMEOUT_MS, &fd, error))
+    if (!sl_address_connect(&client->address, cancel, CONNECT_TIMEOUT_MS, &fd, error))
         return false;
-    reply->stream = sl_stream_new(fd);
-    return true;
+    reply->stream =
+        client->tls ? sl_tls_connect(client->tls, fd, client->address.host, cancel, CONNECT_TIMEOUT_MS, error)
+                    : sl_stream_new(fd);
+    return reply->stream != NULL;
 }
 
 /* ---- reading the answer's head ---- */
@@ -221,11 +223,13 @@ head_read(SlHttpReply *reply, SlCancel *cancel, GError **error)
             return true;
         got = answer_read_some(reply);
         if (got == SL_STREAM_AGAIN) {
-            if (!sl_cancel_wait_fd(cancel, sl_stream_get_fd(reply->stream), POLLIN, -1, error))
+            if (!sl_stream_wait(reply->stream, cancel, POLLIN, -1, error))
                 return false;
         } else if (got <= 0) {
-            return sl_fail(error, SL_ERROR_UNAVAILABLE,
-                           "the other side closed the connection without an answer");
+            const char *why = sl_stream_get_failure(reply->stream);
+
+            return sl_fail(error, SL_ERROR_UNAVAILABLE, "%s",
+                           why ? why : "the other side closed the connection without an answer");
         }
     }
 }
@@ -260,7 +264,6 @@ early_answer(SlHttpReply *reply, GError **error)
 static Sent
 send_bytes(SlHttpReply *reply, SlCancel *cancel, const char *data, size_t n, GError **error)
 {
-    int fd = sl_stream_get_fd(reply->stream);
     Sent early = SENT_ALL;
 
     while (n > 0 && early == SENT_ALL) {
@@ -273,7 +276,7 @@ send_bytes(SlHttpReply *reply, SlCancel *cancel, const char *data, size_t n, GEr
             n -= (size_t)done;
             continue;
         }
-        if (!sl_cancel_wait_fd(cancel, fd, POLLIN | POLLOUT, -1, error))
+        if (!sl_stream_wait(reply->stream, cancel, POLLIN | POLLOUT, -1, error))
             return SENT_FAILED;
         early = early_answer(reply, error);
     }
@@ -341,6 +344,7 @@ static GString *
 head_make(SlHttpClient *client, const SlHttpRequest *request, GError **error)
 {
     g_autoptr(GString) head = g_string_sized_new(512);
+    g_autofree char *token = client->token ? sl_token_format(client->token) : NULL;
 
     if (!is_one_word(request->method) || !is_one_word(request->target) || request->target[0] != '/') {
         sl_fail(error, SL_ERROR_INVALID, "not a request: %s %s", request->method, request->target);
@@ -353,9 +357,11 @@ head_make(SlHttpClient *client, const SlHttpRequest *request, GError **error)
             sl_fail(error, SL_ERROR_INVALID, "a header with a line break");
             return NULL;
         }
-        if (!is_ours(field[0]))
+        if (!is_ours(field[0]) && (!token || g_ascii_strcasecmp(field[0], "Authorization") != 0))
             g_string_append_printf(head, "%s: %s\r\n", field[0], field[1]);
     }
+    if (token)
+        g_string_append_printf(head, "Authorization: %s\r\n", token);
     if (request->upgrade)
         g_string_append(head, "Connection: Upgrade\r\nUpgrade: tcp\r\n");
     if (request->body_read && request->content_length < 0)
@@ -467,7 +473,7 @@ sl_http_reply_read(SlHttpReply *reply, SlCancel *cancel, void *data, size_t n, s
     ssize_t got;
 
     while ((got = sl_http_body_read_some(&reply->body, data, n, &local)) == SL_STREAM_AGAIN)
-        if (!sl_cancel_wait_fd(cancel, sl_stream_get_fd(reply->stream), POLLIN, -1, error))
+        if (!sl_stream_wait(reply->stream, cancel, POLLIN, -1, error))
             return false;
     if (got < 0)
         return answer_broken(error, local->message);

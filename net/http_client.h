@@ -7,6 +7,8 @@
 #include "common/cancel.h"
 #include "net/address.h"
 #include "net/stream.h"
+#include "net/tls.h"
+#include "net/token.h"
 
 typedef struct SlHttpClient SlHttpClient;
 typedef struct SlHttpReply SlHttpReply;
@@ -14,7 +16,7 @@ typedef struct SlHttpReply SlHttpReply;
 typedef struct SlHttpRequest {
     const char *method, *target;
     const char *const *
-        headers; /* name, value, …, NULL; may be NULL. Host, Connection, Upgrade, Expect and the body's framing are ours: dropped here */
+        headers; /* name, value, …, NULL; may be NULL. Host, Connection, Upgrade, Expect, the body's framing and, with a token, Authorization are ours: dropped here */
     const void *body; /* n_body bytes; or: */
     size_t n_body;
     /* pulls the body: ret_n 0 ends it. Sent with Content-Length content_length, or chunked when that is -1 */
@@ -27,6 +29,9 @@ typedef struct SlHttpRequest {
 } SlHttpRequest;
 
 SlHttpClient *sl_http_client_new(const SlAddress *address);
+/* For connections from now on; before the first call. tls: NULL, or how to connect over TCP. token: NULL, or sent with every request as
+ * Authorization. Both must outlive the client. */
+void sl_http_client_secure(SlHttpClient *client, SlTls *tls, SlToken *token);
 /* Its replies must be gone. */
 void sl_http_client_free(SlHttpClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlHttpClient, sl_http_client_free)

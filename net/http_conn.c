@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -10,6 +11,7 @@
 enum {
     LINGER_MS = 2000, /* how long a client may go on sending after an answer that ended the connection */
     LINGER_BYTES = 4 * 1024 * 1024,
+    SHAKE_WRITE_MS = 5000,
     MAX_IN_A_ROW = 64, /* pipelined requests answered on the loop before others get their turn */
 };
 
@@ -37,6 +39,8 @@ conn_destroy(void *data)
     if (conn->next)
         conn->next->previous = conn->previous;
     pthread_mutex_destroy(&conn->lock);
+    g_free(conn->peer_name);
+    g_free(conn->peer);
     g_free(conn);
     sl_server_conn_gone(server);
 }
@@ -128,11 +132,23 @@ origin_is_allowed(SlCall *call, GError **error)
 
     if (!config->check_origin || !call->conn->is_tcp)
         return true;
-    if (call->head->host && !sl_host_is_allowed(call->head->host, config->allowed_hosts))
+    if (call->head->host && !sl_host_is_allowed(call->head->host, config->allowed_hosts) &&
+        !sl_call_peer(call)->name)
         return sl_fail(error, SL_ERROR_FORBIDDEN, "the Host header names a foreign host");
     if (sl_call_header(call, "Origin"))
         return sl_fail(error, SL_ERROR_FORBIDDEN, "requests from web pages are not taken");
     return true;
+}
+
+static bool
+token_is_right(SlCall *call, GError **error)
+{
+    SlToken *token = call->server->config.token;
+
+    if (!token || sl_token_matches(token, sl_call_header(call, "Authorization")))
+        return true;
+    sl_call_add_header(call, "WWW-Authenticate", "Bearer");
+    return sl_fail(error, SL_ERROR_UNAUTHORIZED, "the token is missing or wrong: see --internal-token-file");
 }
 
 static void
@@ -147,17 +163,25 @@ call_drop_cancel(SlCall *call)
 }
 
 static void
+call_done(SlCall *call)
+{
+    if (call->server->config.done)
+        call->server->config.done(call, call->status);
+}
+
+static void
 call_run(SlCall *call)
 {
     const SlServerConfig *config = &call->server->config;
     g_autoptr(GError) error = NULL;
 
     sl_log_set_request(sl_call_id(call));
-    if (origin_is_allowed(call, &error) && (!config->admit || config->admit(call, &error)) &&
-        call->route->handler(call, &error))
+    if (origin_is_allowed(call, &error) && token_is_right(call, &error) &&
+        (!config->admit || config->admit(call, &error)) && call->route->handler(call, &error))
         sl_reply_finish(call);
     else
         sl_reply_error(call, error);
+    call_done(call);
     sl_log_set_request(NULL);
     call->phase = SL_PHASE_REPLIED;
 }
@@ -214,7 +238,7 @@ step_read(SlConn *conn, bool on_loop)
     if (got <= 0)
         return conn_end(conn, on_loop);
     /* A short read has emptied the socket; but the end of input, once announced, makes no second edge. */
-    conn->may_have_more = (size_t)got == room || (flags & SL_CONN_EOF);
+    conn->may_have_more = sl_stream_may_have_more(conn->stream, got, room) || (flags & SL_CONN_EOF);
     input->end += (size_t)got;
     return STEP_ON;
 }
@@ -245,6 +269,7 @@ step_head(SlConn *conn, bool on_loop)
     if (sl_call_prepare(call, &error))
         return STEP_ON;
     sl_reply_error(call, error);
+    call_done(call);
     call->phase = SL_PHASE_REPLIED;
     return STEP_ON;
 }
@@ -335,6 +360,64 @@ to_worker(SlConn *conn)
     return STEP_GONE;
 }
 
+/* ---- TLS handshakes ---- */
+
+static void
+shake_fail(SlConn *conn, SlTlsStep step, const GError *error)
+{
+    static const char answer[] =
+        "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+        "Client sent an HTTP request to an HTTPS server.\n";
+
+    int fd = sl_stream_get_fd(conn->stream);
+    char dropped[4096];
+
+    sl_info("TLS handshake failed reason=%s", error->message);
+    if (step != SL_TLS_PLAIN_HTTP)
+        return;
+    (void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(fd, SHUT_WR);
+    while (recv(fd, dropped, sizeof dropped, MSG_DONTWAIT) > 0) /* unread, it would make of our end a reset */
+        ;
+}
+
+/* On the loop again, with what came behind the handshake. */
+static void
+shaken(void *data)
+{
+    conn_serve(data, true);
+}
+
+/* On a thread of the shakers: as many steps as the client has sent input for. */
+static void
+shake(void *data)
+{
+    SlConn *conn = data;
+    SlTlsStep step;
+
+    do {
+        g_autoptr(GError) error = NULL;
+
+        atomic_fetch_and(&conn->flags, ~(unsigned)SL_CONN_READY);
+        while ((step = sl_tls_handshake(conn->stream, &error)) == SL_TLS_AGAIN &&
+               sl_stream_poll_events(conn->stream, POLLIN) != POLLIN &&
+               sl_stream_wait(conn->stream, NULL, POLLIN, SHAKE_WRITE_MS, NULL))
+            ;
+        if (step == SL_TLS_DONE) {
+            conn->is_shaking = conn->has_partial_head = false;
+            conn->may_have_more = true;
+            conn->since_ms = sl_clock_monotonic_ms();
+            sl_loop_post(conn->server->loop, shaken, conn);
+            return;
+        }
+        if (step != SL_TLS_AGAIN) {
+            shake_fail(conn, step, error);
+            conn_end(conn, false);
+            return;
+        }
+    } while (conn_release(conn) == STEP_ON);
+}
+
 /* ---- the loop's side ---- */
 
 static void
@@ -362,18 +445,21 @@ conn_ready(void *data, uint32_t events)
             conn_fire(conn, false);
     } else if (conn->is_lingering) {
         linger(conn);
+    } else if (conn->is_shaking) {
+        sl_pool_run(conn->server->shakers, shake, conn);
     } else {
         conn_serve(conn, true);
     }
 }
 
 void
-sl_conn_open(SlServer *server, int fd, bool is_tcp)
+sl_conn_open(SlServer *server, int fd, bool is_tcp, SlTls *tls)
 {
     SlConn *conn = g_new0(SlConn, 1);
 
     conn->server = server;
-    conn->stream = sl_stream_new(fd);
+    conn->stream = tls ? sl_tls_accept(tls, fd) : sl_stream_new(fd);
+    conn->is_shaking = conn->has_partial_head = tls != NULL; /* a head's time limit */
     conn->is_tcp = is_tcp;
     conn->since_ms = sl_clock_monotonic_ms();
     pthread_mutex_init(&conn->lock, NULL);

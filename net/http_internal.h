@@ -37,10 +37,13 @@ struct SlConn {
     SlCall *call; /* in progress; NULL while parked */
     atomic_uint flags;
     bool is_tcp, may_have_more, has_partial_head, is_lingering;
-    int64_t since_ms; /* of the last change between idle, head, lingering */
+    bool is_shaking;  /* hands, for TLS: nothing else may be read or written */
+    int64_t since_ms; /* of the last change between handshake, idle, head, lingering */
     size_t n_lingered;
     pthread_mutex_t lock;
     SlCancel *cancel; /* of the call, once it asked for one; under the lock */
+    SlPeer *peer;     /* once asked for */
+    char *peer_name;
     SlConn *previous, *next;
 };
 
@@ -96,6 +99,7 @@ struct SlCall {
     SlCancel *cancel;
 
     SlReplyState reply;
+    unsigned status; /* of the reply; 0: none yet */
     int64_t reply_left;
     bool keep_alive, is_broken; /* is_broken: nothing can be written any more */
     GString *headers;           /* sl_call_add_header */
@@ -110,6 +114,7 @@ struct SlServer {
     GString *headers; /* of every reply, rendered */
     SlLoop *loop;
     SlPool *pool;
+    SlPool *shakers; /* for TLS handshakes */
     char id_prefix[16];
     atomic_ulong n_calls;
     atomic_bool is_draining;
@@ -134,7 +139,8 @@ void sl_server_give_call(SlServer *server, SlCall *call);
 void sl_server_conn_gone(SlServer *server);
 
 /* ---- http_conn.c; loop only ---- */
-void sl_conn_open(SlServer *server, int fd, bool is_tcp);
+/* tls: NULL, or how the connection begins. */
+void sl_conn_open(SlServer *server, int fd, bool is_tcp, SlTls *tls);
 /* Closes what has waited too long. */
 void sl_conn_check_time(SlConn *conn, int64_t now_ms);
 /* The server drains: ends it when idle, else fires its cancel. */

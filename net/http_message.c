@@ -67,7 +67,7 @@ read_stream(SlHttpBody *body, void *data, size_t n, GError **error)
 {
     ssize_t got = sl_stream_read_some(body->stream, data, n);
 
-    body->may_have_more = got == (ssize_t)n;
+    body->may_have_more = got > 0 && sl_stream_may_have_more(body->stream, got, n);
     if (got == 0 || got == SL_STREAM_FAILED)
         return body_fail(body, error, "unexpected end of the body");
     return got;

@@ -182,6 +182,7 @@ head_begin(SlCall *call, unsigned status, const char *content_type)
 {
     GString *out = call->out;
 
+    call->status = status;
     append(out, reply_minor(call) == 0 ? "HTTP/1.0 " : "HTTP/1.1 ");
     append_number(out, status, 10);
     g_string_append_c(out, ' ');
@@ -412,6 +413,8 @@ sl_call_take(SlCall *call)
     pthread_mutex_lock(&conn->lock);
     stream = g_steal_pointer(&conn->stream);
     pthread_mutex_unlock(&conn->lock);
+    if (call->status == 0)
+        call->status = 200;
     sl_stream_unread(stream, call->body.more.data + call->body.more.at,
                      call->body.more.end - call->body.more.at);
     sl_stream_unread(stream, call->input.data + call->input.at, call->input.end - call->input.at);

@@ -18,6 +18,7 @@ enum {
     ACCEPT_BATCH = 64,
     ACCEPT_PAUSE_MS = 100, /* after EMFILE and the like */
     FREE_CALLS_MAX = 64,
+    MAX_SHAKERS = 4,    /* a flood of handshakes queues here, and leaves the processors to who is connected */
     CUT_WAIT_MS = 1000, /* for handlers to see that their connection was broken */
 };
 
@@ -25,6 +26,7 @@ typedef struct Listener {
     SlServer *server;
     int fd;
     bool is_tcp;
+    SlTls *tls; /* or NULL */
     SlWatch *watch;
 } Listener;
 
@@ -118,7 +120,7 @@ conn_accept(Listener *listener, int fd)
     if (listener->is_tcp)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     conn_count(server, 1);
-    sl_conn_open(server, fd, listener->is_tcp);
+    sl_conn_open(server, fd, listener->is_tcp, listener->tls);
     sweep_start(server);
 }
 
@@ -178,17 +180,29 @@ listener_stop(void *data)
     g_free(listener);
 }
 
-void
-sl_server_add_listener(SlServer *server, int fd, bool is_tcp)
+static void
+listener_add(SlServer *server, int fd, bool is_tcp, SlTls *tls)
 {
     Listener *listener = g_new(Listener, 1);
     int flags = fcntl(fd, F_GETFL);
 
-    *listener = (Listener){ .server = server, .fd = fd, .is_tcp = is_tcp };
+    *listener = (Listener){ .server = server, .fd = fd, .is_tcp = is_tcp, .tls = tls };
     if (flags >= 0)
         fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     sl_loop_post(server->loop, listener_start, listener);
+}
+
+void
+sl_server_add_listener(SlServer *server, int fd, bool is_tcp)
+{
+    listener_add(server, fd, is_tcp, NULL);
+}
+
+void
+sl_server_add_tls_listener(SlServer *server, int fd, SlTls *tls)
+{
+    listener_add(server, fd, true, tls);
 }
 
 /* ---- time limits: one timer looks through all connections, as long as there are any ---- */
@@ -249,6 +263,7 @@ sl_server_new(const SlServerConfig *config, GError **error)
     pthread_mutex_init(&server->lock, NULL);
     pthread_cond_init(&server->changed, NULL);
     server->pool = sl_pool_new("http", server->config.max_threads);
+    server->shakers = sl_pool_new("tls", MAX_SHAKERS);
     server->loop = sl_loop_new("http-loop", error);
     if (!server->loop) {
         sl_server_free(server);
@@ -319,6 +334,7 @@ sl_server_free(SlServer *server)
         return;
     if (server->loop)
         sl_server_drain(server, 0);
+    sl_pool_free(server->shakers);
     sl_pool_free(server->pool);
     if (server->loop) {
         wait_for_conns(server, CUT_WAIT_MS); /* their ends were posted */

@@ -16,6 +16,8 @@
 #include "net/address.h"
 #include "net/relay.h"
 #include "net/stream.h"
+#include "net/tls.h"
+#include "net/token.h"
 
 typedef struct SlServer SlServer;
 typedef struct SlCall SlCall;
@@ -41,6 +43,10 @@ typedef struct SlServerConfig {
     bool strip_version; /* a leading /vN.NN is taken off the path before matching: sl_call_version */
     /* Before every dispatch, on the thread that will run the handler; false: its error is the answer. May be NULL. For version checks, tokens. Never blocks. */
     bool (*admit)(SlCall *call, GError **error);
+    SlToken *token; /* every call has to carry it (401 otherwise); NULL: none is asked for */
+    /* After every reply, on the thread that ran the handler, for a record of what happened; status as sent. May be NULL. Blocks for no longer than a write
+     * to a file. */
+    void (*done)(SlCall *call, unsigned status);
     const char *const *headers; /* name, value, …, NULL: added to every reply */
     const char *not_found;      /* message of a 404 without a route; default "page not found" */
     int head_timeout_ms;        /* from a request's first byte to its head's end; 0: 10,000 */
@@ -49,14 +55,18 @@ typedef struct SlServerConfig {
     size_t max_body;            /* of sl_call_json and sl_call_read_all; 0: 16 MiB */
     unsigned max_threads;       /* 0: 1024 */
     unsigned max_connections;   /* 0: what RLIMIT_NOFILE allows, less a reserve; above it accept pauses */
-    bool check_origin;          /* on TCP listeners: foreign Host and any Origin get 403 (DNS rebinding) */
-    char **allowed_hosts;       /* besides localhost and literal addresses, for check_origin */
+    bool
+        check_origin; /* on TCP listeners: any Origin gets 403, and a foreign Host where no certificate was verified (DNS rebinding) */
+    char **allowed_hosts; /* besides localhost and literal addresses, for check_origin */
 } SlServerConfig;
 
 /* config is copied (its pointers must stay). */
 SlServer *sl_server_new(const SlServerConfig *config, GError **error);
 /* Listens on fd, which is taken. is_tcp: origin checks apply, and RDHUP cancels (on a unix socket only HUP does: RDHUP is a half-close). */
 void sl_server_add_listener(SlServer *server, int fd, bool is_tcp);
+/* The same over TCP with TLS, by tls, which must outlive the server. Handshakes are computed on threads of their own, a few at a time, and have
+ * head_timeout_ms. A client that speaks plain HTTP is told so. */
+void sl_server_add_tls_listener(SlServer *server, int fd, SlTls *tls);
 /* Stops accepting, fires the cancel of every call that waits, lets running handlers end for at most grace_ms, closes idle connections. Blocking. True when all ended. */
 bool sl_server_drain(SlServer *server, int grace_ms);
 void sl_server_free(SlServer *server);
@@ -91,6 +101,17 @@ bool sl_call_wants_upgrade(SlCall *call); /* Connection: Upgrade and Upgrade: tc
 bool sl_call_has_body(SlCall *call);      /* chunked, or Content-Length > 0 */
 int64_t sl_call_content_length(SlCall *call); /* -1: none given */
 bool sl_call_is_tcp(SlCall *call);
+
+/* Who is at the other end of the connection. */
+typedef struct SlPeer {
+    const char *name; /* the common name of its verified certificate; NULL without one */
+    bool has_uid;     /* a process of this machine, on a unix socket: */
+    uid_t uid;
+    gid_t gid;
+    char address[64]; /* of TCP, without port; else "" */
+} SlPeer;
+/* Known from its first use on, which has to come before the connection is taken or hijacked. */
+const SlPeer *sl_call_peer(SlCall *call);
 void *sl_call_context(SlCall *call);
 const char *sl_call_id(
     SlCall *
@@ -129,7 +150,7 @@ bool sl_call_begin_length(SlCall *call, unsigned status, const char *content_typ
  */
 SlStream *sl_call_hijack(SlCall *call, const char *content_type, GError **error);
 /* Gives up the connection without writing anything: the caller writes the whole answer, head included (a proxy joining raw streams). */
-SlStream *sl_call_take(SlCall *call);
+SlStream *sl_call_take(SlCall *call); /* counts as 200 for done */
 /* A hijack fed by ops. framing: SL_FRAMING_RAW hijacks as above; SL_FRAMING_CHUNKED answers 200 with chunks, Connection: close (raw for HTTP/1.0). The head goes
  * out at once. The feed's reference is the caller's. NULL on error, user then untouched. */
 SlFeed *sl_call_feed(SlCall *call, SlFraming framing, const char *content_type, const SlFeedOps *ops,

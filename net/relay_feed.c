@@ -229,7 +229,6 @@ feed_linger(SlFeed *feed)
     feed->state = FEED_LINGERING;
     feed->n_input = 0;
     g_clear_pointer(&feed->input, g_free);
-    sl_stream_shutdown_write(feed->stream);
     feed_set_timer(feed, RELAY_LINGER_MS);
 }
 
@@ -238,8 +237,10 @@ feed_written(SlFeed *feed)
 {
     g_clear_pointer(&feed->head, g_free);
     feed->n_head = 0;
-    feed->has_output = false;
-    if (feed->state == FEED_ENDING)
+    feed->at = feed->piece.n = feed->n_lead = feed->n_trail = 0;
+    feed->has_output = feed->wants_out =
+        feed->state == FEED_ENDING && !sl_stream_shutdown_write(feed->stream);
+    if (feed->state == FEED_ENDING && !feed->has_output)
         feed_linger(feed);
 }
 
@@ -333,7 +334,7 @@ feed_input(SlFeed *feed)
         } else {
             feed_take(feed, scratch, (size_t)n);
             moved += (size_t)n;
-            feed->may_read = n == RELAY_SCRATCH || sl_stream_n_pending(feed->stream) > 0;
+            feed->may_read = sl_stream_may_have_more(feed->stream, n, RELAY_SCRATCH);
         }
     }
     if (feed->has_eof && feed->n_input == 0 && (!had_eof || had_kept) && feed->ops->push_eof &&
@@ -352,6 +353,8 @@ feed_arm(SlFeed *feed)
         events |= EPOLLIN;
     if (feed->wants_out && !feed->is_hung)
         events |= EPOLLOUT;
+    /* Of these two, poll and epoll have the same bits. */
+    events = (uint32_t)sl_stream_poll_events(feed->stream, (short)events);
     /* HUP cannot be masked and would spin where nothing is wanted: edge-triggered it comes once, and after it
      * the watch rests. */
     if (events == 0 && !feed->is_hung)
@@ -386,9 +389,10 @@ feed_ready(void *data, uint32_t events)
 {
     SlFeed *feed = data;
 
-    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+    /* A layer may have waited for the one because of the other. */
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || sl_stream_has_layer(feed->stream))
         feed->may_read = true;
-    if (events & EPOLLOUT)
+    if ((events & EPOLLOUT) || sl_stream_has_layer(feed->stream))
         feed->wants_out = false;
     if (events & (EPOLLHUP | EPOLLERR))
         feed->is_hung = true;

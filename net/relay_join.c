@@ -150,13 +150,11 @@ pump(End *from)
             end_give(to, scratch, (size_t)n);
             moved += (size_t)n;
             /* A short read has emptied it: the loop tells when there is more. */
-            from->may_read = n == RELAY_SCRATCH || sl_stream_n_pending(from->stream) > 0;
+            from->may_read = sl_stream_may_have_more(from->stream, n, RELAY_SCRATCH);
         }
     }
-    if (from->has_eof && to->n_unsent == 0 && !to->is_shut) {
-        sl_stream_shutdown_write(to->stream);
-        to->is_shut = true;
-    }
+    if (from->has_eof && to->n_unsent == 0 && !to->is_shut)
+        to->is_shut = to->is_hung || sl_stream_shutdown_write(to->stream);
 }
 
 /* HUP cannot be masked and would spin where nothing is wanted: edge-triggered it comes once, and after it the
@@ -164,12 +162,16 @@ pump(End *from)
 static void
 end_arm(End *end)
 {
+    End *peer = end_peer(end);
+    bool must_say_end = peer->has_eof && !end->is_shut;
     uint32_t events = 0;
 
-    if (!end->has_eof && end_peer(end)->n_unsent == 0)
+    if (!end->has_eof && peer->n_unsent == 0)
         events |= EPOLLIN;
-    if (end->n_unsent > 0)
+    if (end->n_unsent > 0 || must_say_end)
         events |= EPOLLOUT;
+    /* Of these two, poll and epoll have the same bits. */
+    events = (uint32_t)sl_stream_poll_events(end->stream, (short)events);
     if (events == 0 && !end->is_hung)
         events = EPOLLET;
     sl_watch_set(end->watch, events);
@@ -204,7 +206,8 @@ end_ready(void *data, uint32_t events)
 {
     End *end = data;
 
-    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+    /* A layer may have waited for room to write before it could read. */
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || sl_stream_has_layer(end->stream))
         end->may_read = true;
     if (events & (EPOLLHUP | EPOLLERR)) {
         end->is_hung = true;

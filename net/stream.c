@@ -11,9 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { FILE_PIECE = 32 * 1024 };
+
 struct SlStream {
     int fd;
     bool is_socket;
+    const SlStreamLayer *layer; /* or NULL */
+    void *user;
     char *pending; /* what was unread: n_pending bytes from at on */
     size_t at, n_pending;
 };
@@ -32,11 +36,35 @@ sl_stream_new(int fd)
     return stream;
 }
 
+SlStream *
+sl_stream_new_layered(int fd, const SlStreamLayer *layer, void *user)
+{
+    SlStream *stream = sl_stream_new(fd);
+
+    stream->layer = layer;
+    stream->user = user;
+    return stream;
+}
+
+bool
+sl_stream_has_layer(SlStream *stream)
+{
+    return stream->layer != NULL;
+}
+
+void *
+sl_stream_get_layer(SlStream *stream, const SlStreamLayer *layer)
+{
+    return stream->layer == layer ? stream->user : NULL;
+}
+
 void
 sl_stream_free(SlStream *stream)
 {
     if (!stream)
         return;
+    if (stream->layer)
+        stream->layer->free(stream->user);
     close(stream->fd);
     g_free(stream->pending);
     g_free(stream);
@@ -68,7 +96,14 @@ sl_stream_unread(SlStream *stream, const void *data, size_t n)
 size_t
 sl_stream_n_pending(SlStream *stream)
 {
-    return stream->n_pending;
+    return stream->n_pending + (stream->layer ? stream->layer->n_pending(stream->user) : 0);
+}
+
+bool
+sl_stream_may_have_more(SlStream *stream, ssize_t got, size_t room)
+{
+    /* A layer gives a message at a time: only "would block" says that there was no other. */
+    return stream->layer || got == (ssize_t)room || stream->n_pending > 0;
 }
 
 static ssize_t
@@ -98,6 +133,8 @@ sl_stream_read_some(SlStream *stream, void *data, size_t n)
 
     if (stream->n_pending > 0)
         return (ssize_t)take_pending(stream, data, n);
+    if (stream->layer)
+        return stream->layer->read(stream->user, data, n);
     do
         done = read(stream->fd, data, n);
     while (done < 0 && errno == EINTR);
@@ -140,6 +177,8 @@ sl_stream_write_some(SlStream *stream, const void *data, size_t n)
     PipeGuard guard;
     ssize_t done;
 
+    if (stream->layer)
+        return stream->layer->write(stream->user, data, n);
     if (stream->is_socket) {
         do
             done = send(stream->fd, data, n, MSG_NOSIGNAL);
@@ -154,12 +193,32 @@ sl_stream_write_some(SlStream *stream, const void *data, size_t n)
     return io_result(done);
 }
 
+/* Through the layer, which has to see the bytes. */
+static ssize_t
+copy_file(SlStream *stream, int file, off_t *offset, size_t n)
+{
+    char piece[FILE_PIECE];
+    ssize_t got, done;
+
+    do
+        got = pread(file, piece, MIN(n, sizeof piece), *offset);
+    while (got < 0 && errno == EINTR);
+    if (got <= 0)
+        return got < 0 ? SL_STREAM_FAILED : 0;
+    done = stream->layer->write(stream->user, piece, (size_t)got);
+    if (done > 0)
+        *offset += done;
+    return done;
+}
+
 ssize_t
 sl_stream_send_file(SlStream *stream, int file, off_t *offset, size_t n)
 {
     PipeGuard guard;
     ssize_t done;
 
+    if (stream->layer)
+        return copy_file(stream, file, offset, n);
     pipe_guard_enter(&guard);
     do
         done = sendfile(stream->fd, file, offset, n);
@@ -168,10 +227,54 @@ sl_stream_send_file(SlStream *stream, int file, off_t *offset, size_t n)
     return io_result(done);
 }
 
-void
+bool
 sl_stream_shutdown_write(SlStream *stream)
 {
+    if (stream->layer)
+        return stream->layer->shutdown_write(stream->user);
     shutdown(stream->fd, SHUT_WR);
+    return true;
+}
+
+short
+sl_stream_poll_events(SlStream *stream, short events)
+{
+    return stream->layer ? stream->layer->poll_events(stream->user, events) : events;
+}
+
+bool
+sl_stream_wait(SlStream *stream, SlCancel *cancel, short events, int timeout_ms, GError **error)
+{
+    return sl_cancel_wait_fd(cancel, stream->fd, sl_stream_poll_events(stream, events), timeout_ms, error);
+}
+
+bool
+sl_stream_is_quiet(SlStream *stream)
+{
+    char byte;
+
+    if (stream->n_pending > 0)
+        return false;
+    if (stream->layer)
+        return stream->layer->read(stream->user, &byte, 1) == SL_STREAM_AGAIN;
+    return recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+const char *
+sl_stream_get_failure(SlStream *stream)
+{
+    return stream->layer ? stream->layer->failure(stream->user) : NULL;
+}
+
+static bool
+fail_io(SlStream *stream, int errnum, const char *what, GError **error)
+{
+    const char *words = sl_stream_get_failure(stream);
+
+    if (words)
+        return sl_fail(error, SL_ERROR_SYSTEM, "%s the connection: %s", what, words);
+    return sl_fail_errno(error, errnum, "%s the connection", what);
 }
 
 bool
@@ -184,9 +287,9 @@ sl_stream_write_all(SlStream *stream, SlCancel *cancel, const void *data, size_t
         ssize_t done = sl_stream_write_some(stream, at, n);
 
         if (done == SL_STREAM_FAILED)
-            return sl_fail_errno(error, errno, "writing to the connection");
+            return fail_io(stream, errno, "writing to", error);
         if (done == SL_STREAM_AGAIN) {
-            if (!sl_cancel_wait_fd(cancel, stream->fd, POLLOUT, timeout_ms, error))
+            if (!sl_stream_wait(stream, cancel, POLLOUT, timeout_ms, error))
                 return false;
             continue;
         }
@@ -204,12 +307,12 @@ sl_stream_read(SlStream *stream, SlCancel *cancel, void *data, size_t n, int tim
         ssize_t done = sl_stream_read_some(stream, data, n);
 
         if (done == SL_STREAM_FAILED)
-            return sl_fail_errno(error, errno, "reading from the connection");
+            return fail_io(stream, errno, "reading from", error);
         if (done >= 0) {
             *ret_n = (size_t)done;
             return true;
         }
-        if (!sl_cancel_wait_fd(cancel, stream->fd, POLLIN, timeout_ms, error))
+        if (!sl_stream_wait(stream, cancel, POLLIN, timeout_ms, error))
             return false;
     }
 }

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/settings.h"
 #include "net/http_server.h"
+#include "net/tls_settings.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +21,8 @@ typedef struct BackendConfig {
     char *builtin_images;
     char **registry_mirror, **insecure_registry;
     bool allow_insecure_tcp, help, version;
+    SlTlsSettings tls;
+    char *token_file;
     char *config, *log_level, *log_format;
 } BackendConfig;
 
@@ -43,8 +46,13 @@ static const SlSetting settings[] = {
                "asked before docker.io; may repeat"),
     SL_SETTING(BackendConfig, insecure_registry, "insecure-registry", SL_SETTING_STRV, "HOST",
                "may be plain HTTP; may repeat"),
-    SL_SETTING(BackendConfig, allow_insecure_tcp, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
-               "listen beyond loopback without TLS: whoever reaches it controls this daemon"),
+    SL_SETTING(
+        BackendConfig, allow_insecure_tcp, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
+        "listen beyond loopback with neither --tlsverify nor a token: whoever reaches it controls this "
+        "daemon"),
+    SL_TLS_SETTINGS(BackendConfig, tls),
+    SL_SETTING(BackendConfig, token_file, "internal-token-file", SL_SETTING_STRING, "FILE",
+               "a secret that every caller has to know; the frontend gets the same file"),
     SL_SETTING(BackendConfig, config, "config", SL_SETTING_STRING, "FILE", "read settings from FILE"),
     { .name = "log-level",
       .kind = SL_SETTING_CHOICE,
@@ -99,9 +107,56 @@ fill_defaults(BackendConfig *config)
         config->base_image = find_beside("base-rootfs.tar", "../../sandbox", "../share/sockerless");
 }
 
-static bool
-listen_all(SlServer *server, const BackendConfig *config, GError **error)
+/* What callers have to prove, on TCP or (the token) everywhere. */
+typedef struct Access {
+    SlTls *tls;     /* or NULL */
+    SlToken *token; /* or NULL */
+} Access;
+
+static void
+access_clear(Access *access)
 {
+    g_clear_pointer(&access->tls, sl_tls_free);
+    g_clear_pointer(&access->token, sl_token_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Access, access_clear)
+
+static bool
+access_open(Access *access, const BackendConfig *config, GError **error)
+{
+    if (!sl_tls_settings_open(&config->tls, &access->tls, error))
+        return false;
+    if (config->token_file)
+        access->token = sl_token_open("--internal-token-file", config->token_file, error);
+    return !config->token_file || access->token;
+}
+
+static void
+access_reload(Access *access)
+{
+    g_autoptr(GError) tls = NULL, token = NULL;
+
+    if (access->tls && !sl_tls_reload(access->tls, &tls))
+        sl_error("certificates stay as they were: %s", tls->message);
+    if (access->token && !sl_token_reload(access->token, &token))
+        sl_error("the token stays as it was: %s", token->message);
+    sl_info("settings read again");
+}
+
+static void
+add_listener(SlServer *server, int fd, bool is_tcp, const Access *access)
+{
+    if (is_tcp && access->tls)
+        sl_server_add_tls_listener(server, fd, access->tls);
+    else
+        sl_server_add_listener(server, fd, is_tcp);
+}
+
+static bool
+listen_all(SlServer *server, const BackendConfig *config, const Access *access, GError **error)
+{
+    bool allow_public = config->allow_insecure_tcp || access->token || sl_tls_settings_verify(&config->tls);
+
     for (char **text = config->addr; *text; text++) {
         g_auto(SlAddress) address = { 0 };
         g_autofree int *fds = NULL;
@@ -109,10 +164,12 @@ listen_all(SlServer *server, const BackendConfig *config, GError **error)
         size_t n;
 
         if (!sl_address_parse(*text, &address, error) ||
-            !sl_address_listen(&address, config->allow_insecure_tcp, &fds, &n, error))
+            !sl_address_listen(&address, allow_public, &fds, &n, error))
             return false;
         for (size_t i = 0; i < n; i++)
-            sl_server_add_listener(server, fds[i], !address.path);
+            add_listener(server, fds[i], !address.path, access);
+        if (access->token && !access->tls && !sl_address_is_loopback(&address))
+            sl_warn("the token and all else travel unencrypted: use --tls address=%s", *text);
         shown = sl_address_format(&address);
         sl_info("listening address=%s", shown);
     }
@@ -122,13 +179,14 @@ listen_all(SlServer *server, const BackendConfig *config, GError **error)
 static bool
 serve(const BackendConfig *config, const sigset_t *stop_signals, GError **error)
 {
+    g_auto(Access) access = { 0 };
     g_autofree SlRoute *routes = NULL;
     g_autoptr(SlCore) core = NULL;
     g_autoptr(SlServer) server = NULL;
     SlDriver *driver;
     int signal_number;
 
-    if (!sl_folder_make(config->data, 0700, error))
+    if (!access_open(&access, config, error) || !sl_folder_make(config->data, 0700, error))
         return false;
     driver = memory_driver_open(&(MemoryConfig){ config->agent, config->sandbox, config->data }, error);
     if (!driver)
@@ -143,14 +201,19 @@ serve(const BackendConfig *config, const sigset_t *stop_signals, GError **error)
     if (!core)
         return false;
     routes = sl_core_routes_new();
-    server = sl_server_new(
-        &(SlServerConfig){ .routes = routes, .context = core, .relay = core->relay, .check_origin = true },
-        error);
-    if (!server || !listen_all(server, config, error))
+    /* Where a token is asked for, a page that a browser was tricked into has nothing to show. */
+    server = sl_server_new(&(SlServerConfig){ .routes = routes,
+                                              .context = core,
+                                              .relay = core->relay,
+                                              .token = access.token,
+                                              .check_origin = !access.token },
+                           error);
+    if (!server || !listen_all(server, config, &access, error))
         return false;
 
     sl_daemon_notify("READY=1");
-    sigwait(stop_signals, &signal_number);
+    while (sigwait(stop_signals, &signal_number) == 0 && signal_number == SIGHUP)
+        access_reload(&access);
     sl_daemon_notify("STOPPING=1");
     sl_info("stopping signal=%d", signal_number);
     sl_server_drain(server, DRAIN_MS);
@@ -187,6 +250,7 @@ main(int argc, char **argv)
     SlLogLevel level;
 
     sl_daemon_prepare(&stop_signals);
+    sl_daemon_take_hangup(&stop_signals);
     sl_json_setup();
     signal(SIGCHLD, SIG_IGN); /* agents end by themselves and are nobody's business when they do */
     if (!sl_settings_read(settings, "backend-memory", &config, argv, environ, file, NULL, &error)) {

@@ -143,6 +143,14 @@ ask(SlCall *call, SlHttpRequest *request, const char *body_type, SlCancel *cance
     reply = sl_http_client_call(sl_frontend_get_client(frontend), cancel, request, error);
     if (!reply)
         note_absence(frontend, error);
+    /* It is us whom it does not know, not the client. */
+    if (reply && sl_http_reply_status(reply) == 401 && sl_http_reply_header(reply, "WWW-Authenticate")) {
+        g_clear_pointer(&reply, sl_http_reply_free);
+        sl_fail(
+            error, SL_ERROR_SYSTEM,
+            "the backend at %s refuses this frontend: the token is missing or wrong (--internal-token-file)",
+            sl_frontend_get_backend(frontend));
+    }
     return reply;
 }
 

@@ -1,5 +1,6 @@
 #include "frontends/docker/frontend.h"
 
+#include <string.h>
 #include <sys/socket.h>
 
 #include "api/names.h"
@@ -21,6 +22,8 @@ const char *const sl_frontend_headers[] = {
 
 struct SlFrontend {
     const SlFrontendConfig *config;
+    SlTls *tls, *backend_tls; /* NULL: none */
+    SlToken *token;
     SlHttpClient *client;
     SlLoop *loop;
     SlRelay *relay;
@@ -40,18 +43,30 @@ is_tcp(int fd)
     return getsockname(fd, (struct sockaddr *)&name, &n) == 0 && name.ss_family != AF_UNIX;
 }
 
+static void
+add_listener(SlFrontend *frontend, int fd)
+{
+    bool tcp = is_tcp(fd);
+
+    if (tcp && frontend->tls)
+        sl_server_add_tls_listener(frontend->server, fd, frontend->tls);
+    else
+        sl_server_add_listener(frontend->server, fd, tcp);
+}
+
 static bool
 listen_on(SlFrontend *frontend, const char *text, GError **error)
 {
     g_auto(SlAddress) address = { 0 };
     g_autofree int *fds = NULL;
+    bool allow_public = frontend->config->allow_public || sl_tls_settings_verify(&frontend->config->tls);
     size_t n;
 
     if (!sl_address_parse(text, &address, error) ||
-        !sl_address_listen(&address, frontend->config->allow_public, &fds, &n, error))
+        !sl_address_listen(&address, allow_public, &fds, &n, error))
         return false;
     for (size_t i = 0; i < n; i++)
-        sl_server_add_listener(frontend->server, fds[i], is_tcp(fds[i]));
+        add_listener(frontend, fds[i]);
     g_ptr_array_add(frontend->addresses, sl_address_format(&address));
     return true;
 }
@@ -64,7 +79,7 @@ listen_all(SlFrontend *frontend, char **environ_, GError **error)
     size_t n_passed = sl_address_take_passed(environ_, &passed);
 
     for (size_t i = 0; i < n_passed; i++)
-        sl_server_add_listener(frontend->server, passed[i], is_tcp(passed[i]));
+        add_listener(frontend, passed[i]);
     for (char **address = frontend->config->addresses; address && *address; address++)
         if (!listen_on(frontend, *address, error))
             return false;
@@ -74,10 +89,42 @@ listen_all(SlFrontend *frontend, char **environ_, GError **error)
     return true;
 }
 
+/* The way to the backend: an address, TLS for https://, and the token. */
+static bool
+connect_backend(SlFrontend *frontend, GError **error)
+{
+    static const char https[] = "https://";
+    const SlFrontendConfig *config = frontend->config;
+    const SlTlsFiles files = { config->backend_ca, config->backend_cert, config->backend_key, "backend-" };
+    bool is_https = config->backend && g_str_has_prefix(config->backend, https);
+    g_autofree char *text =
+        is_https ? g_strconcat("tcp://", config->backend + strlen(https), NULL) : g_strdup(config->backend);
+    g_auto(SlAddress) backend = { 0 };
+
+    if (!text)
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "--backend: say where the backend is, e.g. --backend http://localhost:9100");
+    if (!is_https && (files.ca || files.cert || files.key))
+        return sl_fail(error, SL_ERROR_INVALID,
+                       "--backend-tls…: certificates are of no use for %s: write https://", config->backend);
+    if (!sl_address_parse(text, &backend, error))
+        return false;
+    if (is_https && !(frontend->backend_tls = sl_tls_client_new(&files, error)))
+        return false;
+    if (config->token_file &&
+        !(frontend->token = sl_token_open("--internal-token-file", config->token_file, error)))
+        return false;
+    if (frontend->token && !is_https && !sl_address_is_loopback(&backend))
+        sl_warn("the token travels unencrypted: use https backend=%s", config->backend);
+    frontend->backend = sl_address_format(&backend);
+    frontend->client = sl_http_client_new(&backend);
+    sl_http_client_secure(frontend->client, frontend->backend_tls, frontend->token);
+    return true;
+}
+
 static bool
 connect_parts(SlFrontend *frontend, GError **error)
 {
-    g_auto(SlAddress) backend = { 0 };
     SlServerConfig server = {
         .routes = sl_frontend_routes,
         .context = frontend,
@@ -88,13 +135,9 @@ connect_parts(SlFrontend *frontend, GError **error)
         .allowed_hosts = frontend->config->allowed_hosts,
     };
 
-    if (!frontend->config->backend)
-        return sl_fail(error, SL_ERROR_INVALID,
-                       "--backend: say where the backend is, e.g. --backend http://localhost:9100");
-    if (!sl_address_parse(frontend->config->backend, &backend, error))
+    if (!connect_backend(frontend, error) ||
+        !sl_tls_settings_open(&frontend->config->tls, &frontend->tls, error))
         return false;
-    frontend->backend = sl_address_format(&backend);
-    frontend->client = sl_http_client_new(&backend);
     frontend->loop = sl_loop_new("relay", error);
     if (!frontend->loop)
         return false;
@@ -129,12 +172,29 @@ sl_frontend_close(SlFrontend *frontend, int grace_ms)
     g_clear_pointer(&frontend->relay, sl_relay_free);
     g_clear_pointer(&frontend->loop, sl_loop_free);
     g_clear_pointer(&frontend->client, sl_http_client_free);
+    g_clear_pointer(&frontend->tls, sl_tls_free);
+    g_clear_pointer(&frontend->backend_tls, sl_tls_free);
+    g_clear_pointer(&frontend->token, sl_token_free);
     g_clear_pointer(&frontend->version, g_bytes_unref);
     pthread_mutex_destroy(&frontend->lock);
     g_ptr_array_unref(frontend->addresses);
     g_free(frontend->backend);
     g_free(frontend);
     return true;
+}
+
+void
+sl_frontend_reload(SlFrontend *frontend)
+{
+    g_autoptr(GError) own = NULL, client = NULL, token = NULL;
+
+    if (frontend->tls && !sl_tls_reload(frontend->tls, &own))
+        sl_error("certificates stay as they were: %s", own->message);
+    if (frontend->backend_tls && !sl_tls_reload(frontend->backend_tls, &client))
+        sl_error("certificates for the backend stay as they were: %s", client->message);
+    if (frontend->token && !sl_token_reload(frontend->token, &token))
+        sl_error("the token stays as it was: %s", token->message);
+    sl_info("settings read again");
 }
 
 const char *const *

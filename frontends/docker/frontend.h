@@ -6,13 +6,17 @@
 
 #include "net/http_client.h"
 #include "net/http_server.h"
+#include "net/tls_settings.h"
 
 typedef struct SlFrontend SlFrontend;
 
 typedef struct SlFrontendConfig {
-    char **addresses;     /* to listen on, beside passed-in sockets */
-    char *backend;        /* address of the backend */
-    bool allow_public;    /* plain TCP beyond loopback */
+    char **addresses;                              /* to listen on, beside passed-in sockets */
+    char *backend;                                 /* address of the backend; https:// for TLS */
+    bool allow_public;                             /* TCP beyond loopback without --tlsverify */
+    SlTlsSettings tls;                             /* of our TCP listeners */
+    char *backend_ca, *backend_cert, *backend_key; /* for a backend over https */
+    char *token_file;                              /* what the backend wants to be told */
     char **allowed_hosts; /* Host headers accepted on TCP beside localhost and literal addresses */
 } SlFrontendConfig;
 
@@ -22,6 +26,8 @@ SlFrontend *sl_frontend_open(const SlFrontendConfig *config, char **environ_, GE
 /* Stops accepting, lets calls end for grace_ms, then frees. False: some did not end, and nothing was freed;
  * the process should end. */
 bool sl_frontend_close(SlFrontend *frontend, int grace_ms);
+/* Reads certificates and token again, for connections from now on; what cannot be read is logged and stays as it was. */
+void sl_frontend_reload(SlFrontend *frontend);
 /* "unix:///path" or "tcp://host:port" of each listener, NULL-ended; the real port where 0 was asked.
  * Borrowed. */
 const char *const *sl_frontend_get_addresses(SlFrontend *frontend);

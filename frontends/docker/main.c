@@ -20,9 +20,18 @@ static const SlSetting settings_table[] = {
     SL_SETTING(Settings, frontend.addresses, "addr", SL_SETTING_STRV, "ADDR",
                "where to listen: unix:///PATH, HOST:PORT or :PORT (loopback); may repeat"),
     SL_SETTING(Settings, frontend.backend, "backend", SL_SETTING_STRING, "URL",
-               "where the backend is: http://HOST:PORT or unix:///PATH"),
+               "where the backend is: http://HOST:PORT, https://HOST:PORT or unix:///PATH"),
+    SL_TLS_SETTINGS(Settings, frontend.tls),
+    SL_SETTING(Settings, frontend.backend_ca, "backend-tlscacert", SL_SETTING_STRING, "FILE",
+               "who signs an https backend's certificate (PEM); default: the system's"),
+    SL_SETTING(Settings, frontend.backend_cert, "backend-tlscert", SL_SETTING_STRING, "FILE",
+               "the certificate to show an https backend (PEM)"),
+    SL_SETTING(Settings, frontend.backend_key, "backend-tlskey", SL_SETTING_STRING, "FILE",
+               "the key of --backend-tlscert (PEM)"),
+    SL_SETTING(Settings, frontend.token_file, "internal-token-file", SL_SETTING_STRING, "FILE",
+               "the token to show the backend"),
     SL_SETTING(Settings, frontend.allow_public, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
-               "listen beyond loopback without TLS: whoever reaches the port controls the backend"),
+               "listen beyond loopback without --tlsverify: whoever reaches the port controls the backend"),
     SL_SETTING(Settings, frontend.allowed_hosts, "allowed-host", SL_SETTING_STRV, "NAME",
                "a Host header to accept on TCP beside localhost and addresses; may repeat"),
     { .name = "log-level",
@@ -74,7 +83,8 @@ serve(const SlFrontendConfig *config, const sigset_t *ends)
     for (const char *const *address = sl_frontend_get_addresses(frontend); *address; address++)
         sl_info("listening address=%s backend=%s", *address, config->backend);
     sl_daemon_notify("READY=1");
-    sigwait(ends, &received);
+    while (sigwait(ends, &received) == 0 && received == SIGHUP)
+        sl_frontend_reload(frontend);
     sl_daemon_notify("STOPPING=1");
     sl_info("ending signal=%d", received);
     return sl_frontend_close(frontend, GRACE_MS) ? 0 : 1;
@@ -90,6 +100,7 @@ main(int argc, char **argv)
     sigset_t ends;
 
     sl_daemon_prepare(&ends);
+    sl_daemon_take_hangup(&ends);
     sl_json_setup();
     if (!sl_settings_read(settings_table, "frontend-docker", &settings, argv, environ, file, NULL, &error)) {
         fprintf(stderr, "sockerless-frontend-docker: %s\n", error->message);
