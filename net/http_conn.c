@@ -362,6 +362,7 @@ to_worker(SlConn *conn)
 
 /* ---- TLS handshakes ---- */
 
+/* Lingers, as the client may already send its request: a reset would destroy the alert that tells it why. */
 static void
 shake_fail(SlConn *conn, SlTlsStep step, const GError *error)
 {
@@ -369,16 +370,12 @@ shake_fail(SlConn *conn, SlTlsStep step, const GError *error)
         "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
         "Client sent an HTTP request to an HTTPS server.\n";
 
-    int fd = sl_stream_get_fd(conn->stream);
-    char dropped[4096];
-
     sl_info("TLS handshake failed reason=%s", error->message);
-    if (step != SL_TLS_PLAIN_HTTP)
-        return;
-    (void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    shutdown(fd, SHUT_WR);
-    while (recv(fd, dropped, sizeof dropped, MSG_DONTWAIT) > 0) /* unread, it would make of our end a reset */
-        ;
+    sl_stream_drop_layer(conn->stream);
+    if (step == SL_TLS_PLAIN_HTTP) /* as far as it goes: a client that takes none of it has lost nothing */
+        sl_stream_write_some(conn->stream, answer, sizeof answer - 1);
+    conn->is_shaking = false;
+    conn_linger(conn, false);
 }
 
 /* On the loop again, with what came behind the handshake. */
@@ -412,7 +409,6 @@ shake(void *data)
         }
         if (step != SL_TLS_AGAIN) {
             shake_fail(conn, step, error);
-            conn_end(conn, false);
             return;
         }
     } while (conn_release(conn) == STEP_ON);

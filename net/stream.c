@@ -52,6 +52,14 @@ sl_stream_has_layer(SlStream *stream)
     return stream->layer != NULL;
 }
 
+void
+sl_stream_drop_layer(SlStream *stream)
+{
+    if (stream->layer)
+        stream->layer->free(stream->user);
+    stream->layer = NULL;
+}
+
 void *
 sl_stream_get_layer(SlStream *stream, const SlStreamLayer *layer)
 {
@@ -63,8 +71,7 @@ sl_stream_free(SlStream *stream)
 {
     if (!stream)
         return;
-    if (stream->layer)
-        stream->layer->free(stream->user);
+    sl_stream_drop_layer(stream);
     close(stream->fd);
     g_free(stream->pending);
     g_free(stream);

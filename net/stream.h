@@ -29,6 +29,8 @@ typedef struct SlStreamLayer {
 /* Takes fd and user. */
 SlStream *sl_stream_new_layered(int fd, const SlStreamLayer *layer, void *user);
 bool sl_stream_has_layer(SlStream *stream);
+/* The layer is over: what is read and written from now on is the descriptor's. */
+void sl_stream_drop_layer(SlStream *stream);
 /* user of a stream with this layer, else NULL. */
 void *sl_stream_get_layer(SlStream *stream, const SlStreamLayer *layer);
 /* Closes. */
