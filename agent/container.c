@@ -230,7 +230,10 @@ prepare_run(SlAgent *agent, GError **error)
         return sl_fail_errno(error, errno, "mounting the root filesystem");
     if (start->cwd && start->cwd[0] && !sl_root_make_folder(agent->root_fd, start->cwd, error))
         return false;
-    agent->log = sl_log_writer_open(start->has_tty, error);
+    agent->log = sl_log_writer_open(start->has_tty,
+                                    (SlLogLimits){ .max_size = (uint64_t)start->log_max_size,
+                                                   .max_files = (unsigned)MAX(1, start->log_max_files) },
+                                    error);
     if (!agent->log)
         return false;
     if (unlink(SL_AGENT_EXIT_NAME) < 0 && errno != ENOENT)

@@ -163,6 +163,8 @@ sl_agent_say_hello_if_due(SlAgent *agent)
     if (!agent->is_hello_due || !agent->link)
         return;
     agent->is_hello_due = false;
+    if (agent->log)
+        sl_log_writer_set_readers(agent->log, true, 0);
     agent->told_length = log_length(agent);
     agent->is_grown_open = false;
     send_json(agent, hello_json(agent));
@@ -201,6 +203,8 @@ void
 sl_agent_link_lost(SlAgent *agent)
 {
     agent->link_serial++;
+    if (agent->log)
+        sl_log_writer_set_readers(agent->log, false, 0);
     for (unsigned i = 0; i < agent->execs->len; i++)
         sl_process_unheard(agent->execs->pdata[i]);
     if (agent->state == SL_AGENT_EXITED)
@@ -287,15 +291,26 @@ on_request(SlAgent *agent, const uint8_t *data, size_t n)
     send_json(agent, error_json(id, error, 0));
 }
 
+/* What the daemon says of those who read the log. */
+static void
+on_readers(SlAgent *agent, const SlAgentFrame *frame)
+{
+    if (!agent->log)
+        return;
+    sl_log_writer_set_readers(agent->log, frame->type == SL_AGENT_SEEN, frame->offset);
+    if (frame->type == SL_AGENT_LEFT)
+        return;
+    agent->is_grown_open = false;
+    sl_agent_tell_grown(agent);
+}
+
 static bool
 on_frame(SlAgent *agent, const SlAgentFrame *frame, const uint8_t *data, size_t n)
 {
     SlProcess *process;
 
-    if (frame->type == SL_AGENT_SEEN) {
-        agent->is_grown_open = false;
-        if (agent->log)
-            sl_agent_tell_grown(agent);
+    if (frame->type == SL_AGENT_SEEN || frame->type == SL_AGENT_LEFT) {
+        on_readers(agent, frame);
         return frame->channel == 0 && n == 0;
     }
     process = sl_agent_process(agent, frame->channel);

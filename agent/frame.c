@@ -28,7 +28,7 @@ sl_agent_frame_put(const SlAgentFrame *frame, uint8_t header[SL_AGENT_FRAME_HEAD
 bool
 sl_agent_frame_get(const uint8_t *data, size_t n, SlAgentFrame *ret_frame)
 {
-    if (n < SL_AGENT_FRAME_HEADER || data[0] < SL_AGENT_DATA || data[0] > SL_AGENT_SEEN)
+    if (n < SL_AGENT_FRAME_HEADER || data[0] < SL_AGENT_DATA || data[0] > SL_AGENT_LEFT)
         return false;
 
     *ret_frame = (SlAgentFrame){

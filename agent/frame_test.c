@@ -11,6 +11,7 @@ test_round_trip(void)
         { SL_AGENT_END, UINT32_MAX, UINT64_MAX },
         { SL_AGENT_GROWN, 0, UINT64_C(0x0102030405060708) },
         { SL_AGENT_SEEN, 7, 1 },
+        { SL_AGENT_LEFT, 0, 0 },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(frames); i++) {
@@ -44,7 +45,7 @@ test_refuses(void)
     g_assert_false(sl_agent_frame_get(header, sizeof header - 1, &frame));
     header[0] = 0;
     g_assert_false(sl_agent_frame_get(header, sizeof header, &frame));
-    header[0] = SL_AGENT_SEEN + 1;
+    header[0] = SL_AGENT_LEFT + 1;
     g_assert_false(sl_agent_frame_get(header, sizeof header, &frame));
 }
 

@@ -1,5 +1,6 @@
 #include "agent/log_writer.h"
 
+#include "agent/log_repair.h"
 #include "agent/protocol.h"
 #include "common/clock.h"
 #include "common/fd.h"
@@ -8,130 +9,50 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 enum {
     SMALL_BUFFER = 64 * 1024, /* a pipe's size when it is made */
-    LARGE_BUFFER = 1024 * 1024,
+    LARGE_BUFFER = SL_LOG_CHUNK_MAX,
     SMALL_READ = 16 * 1024,
     BUSY_NS = 1000 * 1000,
     NAP_NS = 100 * 1000,
-    MARKS_PER_READ = 4096,
+    MIN_READ = 4096,
+    LONG_LINE = 16 * 1024, /* that a full segment takes before it is cut inside a line */
 };
 
 struct SlLogWriter {
-    int fd, index_fd;
-    bool has_tty;
-    uint64_t length, index_length;
+    SlLogTail tail;
+    SlLogLimits limits;
+    GArray *sealed; /* bases of the segments before tail, ascending */
+    bool has_tty, is_stuck;
+    bool is_read; /* the daemon may have readers; */
+    uint64_t opened_to;
     uint8_t *buffer; /* room for a stdcopy header, then capacity bytes */
     size_t capacity;
-    const uint8_t *chunk; /* in buffer: what was read and is not stored yet */
+    uint8_t *input; /* in buffer: n_input bytes that were read and are in no chunk yet, */
+    size_t n_input;
+    SlStdStream stream; /* of stream */
+    uint64_t time_ns;
+    uint8_t *chunk; /* in buffer: n_chunk bytes that are to be stored, n_stored of which are */
     size_t n_chunk, n_stored;
-    SlLogMark mark; /* of chunk */
-    bool is_stuck;
+    bool ends_line; /* the last chunk does */
     int64_t last_read_ns;
 };
 
-/* ---- repair ---- */
-
-/* The last mark that lies inside the log; cuts the index behind it. False: there is none. */
-static bool
-find_last_mark(SlLogWriter *writer, SlLogMark *ret_mark)
-{
-    for (; writer->index_length > 0; writer->index_length -= sizeof *ret_mark) {
-        off_t at = (off_t)(writer->index_length - sizeof *ret_mark);
-
-        if (!sl_fd_read_at(writer->index_fd, ret_mark, sizeof *ret_mark, at, SL_AGENT_INDEX_NAME, NULL))
-            return false;
-        if (ret_mark->offset < writer->length)
-            return true;
-    }
-    return false;
-}
-
-static bool
-append_mark(SlLogWriter *writer, const SlLogMark *mark)
-{
-    if (pwrite(writer->index_fd, mark, sizeof *mark, (off_t)writer->index_length) != (ssize_t)sizeof *mark)
-        return false;
-    writer->index_length += sizeof *mark;
-    return true;
-}
-
-/* Walks the frames from the last mark on: a whole one without a mark gets one, what follows the last whole
- * one is cut off. */
-static void
-repair_frames(SlLogWriter *writer, uint64_t at, bool is_marked, uint64_t time_ns)
-{
-    uint8_t header[SL_STDCOPY_HEADER];
-    SlStdStream stream;
-    uint32_t n;
-
-    for (; at + sizeof header <= writer->length; at += sizeof header + n, is_marked = false) {
-        if (!sl_fd_read_at(writer->fd, header, sizeof header, (off_t)at, SL_AGENT_LOG_NAME, NULL) ||
-            !sl_stdcopy_get_header(header, &stream, &n) || at + sizeof header + n > writer->length)
-            break;
-        if (!is_marked && !append_mark(writer, &(SlLogMark){ .offset = at, .time_ns = time_ns }))
-            break;
-    }
-    writer->length = at;
-}
-
-static bool
-repair(SlLogWriter *writer, GError **error)
-{
-    struct stat log, index;
-    SlLogMark mark = { 0 };
-    bool is_marked;
-
-    if (fstat(writer->fd, &log) < 0 || fstat(writer->index_fd, &index) < 0)
-        return sl_fail_errno(error, errno, "looking at the log");
-    writer->length = (uint64_t)log.st_size;
-    writer->index_length = (uint64_t)index.st_size / sizeof(SlLogMark) * sizeof(SlLogMark);
-    if (log.st_size == 0 && index.st_size == 0)
-        return true;
-
-    is_marked = find_last_mark(writer, &mark);
-    if (!is_marked)
-        mark.offset = 0;
-    if (!writer->has_tty) {
-        repair_frames(writer, mark.offset, is_marked,
-                      (uint64_t)log.st_mtim.tv_sec * UINT64_C(1000000000) + (uint64_t)log.st_mtim.tv_nsec);
-        /* The marked frame itself was torn. */
-        if (is_marked && mark.offset >= writer->length)
-            writer->index_length -= sizeof mark;
-    }
-    if (writer->length < (uint64_t)log.st_size)
-        sl_warn("torn log repaired cut_bytes=%" G_GUINT64_FORMAT, (uint64_t)log.st_size - writer->length);
-    if (ftruncate(writer->fd, (off_t)writer->length) < 0 ||
-        ftruncate(writer->index_fd, (off_t)writer->index_length) < 0)
-        return sl_fail_errno(error, errno, "repairing the log");
-    return true;
-}
-
-/* ---- opening ---- */
-
-static bool
-open_file(const char *name, int *fd, GError **error)
-{
-    *fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (*fd < 0)
-        return sl_fail_errno(error, errno, "opening %s", name);
-    return true;
-}
-
 SlLogWriter *
-sl_log_writer_open(bool has_tty, GError **error)
+sl_log_writer_open(bool has_tty, SlLogLimits limits, GError **error)
 {
     g_autoptr(SlLogWriter) writer = g_new0(SlLogWriter, 1);
 
-    writer->fd = writer->index_fd = -1;
+    writer->tail.fd = writer->tail.index_fd = -1;
     writer->has_tty = has_tty;
+    writer->limits = limits;
+    writer->sealed = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     writer->capacity = SMALL_BUFFER;
     writer->buffer = g_malloc(SL_STDCOPY_HEADER + writer->capacity);
-    if (!open_file(SL_AGENT_LOG_NAME, &writer->fd, error) ||
-        !open_file(SL_AGENT_INDEX_NAME, &writer->index_fd, error) || !repair(writer, error))
+    writer->is_read = writer->ends_line = true;
+    if (!sl_log_tail_open(has_tty, &writer->tail, writer->sealed, error))
         return NULL;
     return g_steal_pointer(&writer);
 }
@@ -141,8 +62,8 @@ sl_log_writer_free(SlLogWriter *writer)
 {
     if (!writer)
         return;
-    sl_fd_clear(&writer->fd);
-    sl_fd_clear(&writer->index_fd);
+    sl_log_tail_close(&writer->tail);
+    g_array_unref(writer->sealed);
     g_free(writer->buffer);
     g_free(writer);
 }
@@ -150,7 +71,7 @@ sl_log_writer_free(SlLogWriter *writer)
 uint64_t
 sl_log_writer_length(const SlLogWriter *writer)
 {
-    return writer->length;
+    return writer->tail.length;
 }
 
 bool
@@ -159,28 +80,158 @@ sl_log_writer_is_stuck(const SlLogWriter *writer)
     return writer->is_stuck;
 }
 
+/* ---- segments ---- */
+
+static void
+delete_segment(uint64_t base)
+{
+    char name[SL_LOG_NAME_MAX], index_name[SL_LOG_NAME_MAX];
+
+    sl_log_name(base, false, name);
+    sl_log_name(base, true, index_name);
+    /* The log first: what is left after a crash is an index that nobody looks for. */
+    if (unlink(name) < 0 || unlink(index_name) < 0)
+        sl_warn("log segment cannot be deleted name=%s error=\"%s\"", name, g_strerror(errno));
+}
+
+/* Whether the daemon would miss it. It is waited for with bounds: the disk is not the readers'. */
+static bool
+is_held(const SlLogWriter *writer, uint64_t base)
+{
+    uint64_t limit;
+
+    return writer->is_read && base >= writer->opened_to &&
+           (!g_uint64_checked_mul(&limit, writer->limits.max_files, writer->limits.max_size) ||
+            writer->tail.length - base <= limit ||
+            writer->tail.length - base - limit <= SL_LOG_HELD_MAX);
+}
+
+static void
+trim(SlLogWriter *writer)
+{
+    unsigned n = 0;
+
+    if (writer->limits.max_size == 0)
+        return;
+    while (writer->sealed->len - n + 1 > writer->limits.max_files) {
+        uint64_t base = g_array_index(writer->sealed, uint64_t, n);
+
+        if (is_held(writer, base))
+            break;
+        delete_segment(base);
+        n++;
+    }
+    if (n > 0)
+        g_array_remove_range(writer->sealed, 0, n);
+}
+
+void
+sl_log_writer_set_readers(SlLogWriter *writer, bool is_read, uint64_t opened_to)
+{
+    writer->is_read = is_read;
+    writer->opened_to = opened_to;
+    trim(writer);
+}
+
+static uint64_t
+tail_size(const SlLogWriter *writer)
+{
+    return MAX(writer->tail.length - writer->tail.base, writer->tail.index_length);
+}
+
+static bool
+is_full(const SlLogWriter *writer)
+{
+    return writer->limits.max_size > 0 && tail_size(writer) >= writer->limits.max_size;
+}
+
+/* False with errno. */
+static bool
+rotate(SlLogWriter *writer)
+{
+    g_autoptr(GError) error = NULL;
+    SlLogTail next;
+    int errnum;
+
+    if (!sl_log_tail_make(writer->tail.length, &next, &error)) {
+        errnum = errno;
+        sl_debug("no new log segment error=\"%s\"", error->message);
+        errno = errnum;
+        return false;
+    }
+    g_array_append_val(writer->sealed, writer->tail.base);
+    sl_log_tail_close(&writer->tail);
+    writer->tail = next;
+    trim(writer);
+    return true;
+}
+
 /* ---- writing ---- */
 
-bool
-sl_log_writer_retry(SlLogWriter *writer)
+/* Makes a chunk of what was read, or of its beginning where a full segment gets no more than the rest of a line. */
+static bool
+begin_chunk(SlLogWriter *writer)
 {
+    uint8_t *body = writer->input;
+    size_t n = writer->n_input;
+
+    if (is_full(writer) &&
+        (writer->ends_line || tail_size(writer) >= writer->limits.max_size + LONG_LINE) && !rotate(writer))
+        return false;
+    if (is_full(writer)) {
+        const uint8_t *line_break = memchr(body, '\n', n);
+
+        if (line_break)
+            n = (size_t)(line_break + 1 - body);
+    }
+    writer->chunk = body;
+    writer->n_chunk = n;
+    writer->n_stored = 0;
+    writer->ends_line = body[n - 1] == '\n';
+    writer->input += n;
+    writer->n_input -= n;
+    if (!writer->has_tty) {
+        /* There is room before it: the buffer's, or what was stored already. */
+        writer->chunk -= SL_STDCOPY_HEADER;
+        writer->n_chunk += SL_STDCOPY_HEADER;
+        sl_stdcopy_put_header(writer->chunk, writer->stream, (uint32_t)n);
+    }
+    return true;
+}
+
+static bool
+store_chunk(SlLogWriter *writer)
+{
+    SlLogTail *tail = &writer->tail;
+
     while (writer->n_stored < writer->n_chunk) {
-        ssize_t n = pwrite(writer->fd, writer->chunk + writer->n_stored, writer->n_chunk - writer->n_stored,
-                           (off_t)(writer->length + writer->n_stored));
+        ssize_t n = pwrite(tail->fd, writer->chunk + writer->n_stored, writer->n_chunk - writer->n_stored,
+                           (off_t)(tail->length - tail->base + writer->n_stored));
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            break;
+            return false;
         writer->n_stored += (size_t)n;
     }
-    if (writer->n_stored < writer->n_chunk || !append_mark(writer, &writer->mark)) {
+    if (!sl_log_tail_append_mark(tail, tail->length, writer->time_ns))
+        return false;
+    tail->length += writer->n_chunk;
+    writer->n_chunk = 0;
+    return true;
+}
+
+bool
+sl_log_writer_retry(SlLogWriter *writer)
+{
+    while (writer->n_chunk > 0 || writer->n_input > 0) {
+        if ((writer->n_chunk > 0 || begin_chunk(writer)) && store_chunk(writer))
+            continue;
         if (!writer->is_stuck)
             sl_error("log cannot be written, the container waits error=\"%s\"", g_strerror(errno));
         writer->is_stuck = true;
         return false;
     }
-    writer->length += writer->n_chunk;
     writer->is_stuck = false;
     return true;
 }
@@ -188,11 +239,14 @@ sl_log_writer_retry(SlLogWriter *writer)
 void
 sl_log_writer_give_up(SlLogWriter *writer)
 {
+    SlLogTail *tail = &writer->tail;
+
     if (!writer->is_stuck)
         return;
     writer->is_stuck = false;
-    sl_error("output lost bytes=%zu", writer->n_chunk);
-    if (ftruncate(writer->fd, (off_t)writer->length) < 0)
+    sl_error("output lost bytes=%zu", writer->n_chunk + writer->n_input);
+    writer->n_chunk = writer->n_input = 0;
+    if (ftruncate(tail->fd, (off_t)(tail->length - tail->base)) < 0)
         sl_error("log cannot be cut error=\"%s\"", g_strerror(errno));
 }
 
@@ -222,22 +276,32 @@ nap_when_busy(SlLogWriter *writer, size_t n_read)
     writer->last_read_ns = now;
 }
 
+/* A segment is to end near its limit. */
+static size_t
+room(const SlLogWriter *writer)
+{
+    uint64_t size = tail_size(writer), max_size = writer->limits.max_size;
+
+    if (max_size == 0)
+        return writer->capacity;
+    return CLAMP(max_size - MIN(size, max_size), MIN_READ, writer->capacity);
+}
+
 SlLogTaken
 sl_log_writer_take(SlLogWriter *writer, int fd, SlStdStream stream)
 {
     uint8_t *body = writer->buffer + SL_STDCOPY_HEADER;
-    ssize_t n = read(fd, body, writer->capacity);
+    ssize_t n = read(fd, body, room(writer));
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return SL_LOG_AGAIN;
     if (n <= 0)
         return SL_LOG_END; /* EIO is a terminal's end of file */
 
-    writer->mark = (SlLogMark){ .offset = writer->length, .time_ns = (uint64_t)sl_clock_now_ns() };
-    sl_stdcopy_put_header(writer->buffer, stream, (uint32_t)n);
-    writer->chunk = writer->has_tty ? body : writer->buffer;
-    writer->n_chunk = (size_t)n + (writer->has_tty ? 0 : SL_STDCOPY_HEADER);
-    writer->n_stored = 0;
+    writer->time_ns = (uint64_t)sl_clock_now_ns();
+    writer->stream = stream;
+    writer->input = body;
+    writer->n_input = (size_t)n;
     if (!sl_log_writer_retry(writer))
         return SL_LOG_STUCK;
 

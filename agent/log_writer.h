@@ -9,8 +9,13 @@
 
 typedef struct SlLogWriter SlLogWriter;
 
+typedef struct SlLogLimits {
+    uint64_t max_size; /* of a segment; 0: one segment without end */
+    unsigned max_files;
+} SlLogLimits;
+
 /* Opens or makes the files and repairs what a crash left torn. has_tty: no stdcopy frames. */
-SlLogWriter *sl_log_writer_open(bool has_tty, GError **error);
+SlLogWriter *sl_log_writer_open(bool has_tty, SlLogLimits limits, GError **error);
 void sl_log_writer_free(SlLogWriter *writer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SlLogWriter, sl_log_writer_free)
 
@@ -31,3 +36,7 @@ bool sl_log_writer_retry(SlLogWriter *writer);
 bool sl_log_writer_is_stuck(const SlLogWriter *writer);
 /* Gives up what is stuck, so that the log ends at a frame's border. */
 void sl_log_writer_give_up(SlLogWriter *writer);
+
+/* Which segments beyond the limits may be deleted. is_read: the daemon may have readers, and has open what is before
+ * opened_to. */
+void sl_log_writer_set_readers(SlLogWriter *writer, bool is_read, uint64_t opened_to);

@@ -33,6 +33,8 @@ static const SlJsonField request_fields[] = {
     SL_JSON_FIELD(SlRequest, hostname, "hostname", SL_JSON_STRING, SL_JSON_OPTIONAL),
     SL_JSON_FIELD(SlRequest, rlimits, "rlimits", SL_JSON_STRV, SL_JSON_OPTIONAL),
     SL_JSON_FIELD(SlRequest, runtime, "runtime", SL_JSON_STRV, SL_JSON_OPTIONAL),
+    SL_JSON_FIELD(SlRequest, log_max_size, "log_max_size", SL_JSON_INT64, SL_JSON_OPTIONAL),
+    SL_JSON_FIELD(SlRequest, log_max_files, "log_max_files", SL_JSON_INT64, SL_JSON_OPTIONAL),
     SL_JSON_NESTED(SlRequest, root, "root", root_fields),
     SL_JSON_FIELD(SlRequest, exec_id, "exec_id", SL_JSON_STRING, SL_JSON_OPTIONAL),
     SL_JSON_FIELD(SlRequest, config, "config", SL_JSON_ANY, SL_JSON_OPTIONAL),
@@ -92,6 +94,8 @@ check_start(const SlRequest *request, GError **error)
     for (char **limit = request->rlimits; limit && *limit; limit++)
         if (!rlimit_is_valid(*limit))
             return sl_fail(error, SL_ERROR_INVALID, "invalid rlimit: %s", *limit);
+    if (request->log_max_size < 0 || request->log_max_files < 0 || request->log_max_files > INT32_MAX)
+        return sl_fail(error, SL_ERROR_INVALID, "invalid limits of the log");
     if (!request->root.kind)
         return sl_fail(error, SL_ERROR_INVALID, "start has no root");
     return check_command(request, error);

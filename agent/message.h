@@ -37,6 +37,7 @@ typedef struct SlRequest {
     bool has_stdin, has_stdout, has_stderr; /* start: open_stdin; both outputs always */
     char *hostname;
     GStrv rlimits, runtime;
+    int64_t log_max_size, log_max_files; /* 0, 1: one segment */
     SlRootSpec root;
     char *exec_id;
     json_t *config;

@@ -350,6 +350,7 @@ sl_process_frame(SlProcess *process, const SlAgentFrame *frame, const uint8_t *d
         return true;
     case SL_AGENT_GROWN:
     case SL_AGENT_SEEN:
+    case SL_AGENT_LEFT:
         return false;
     }
     return false;

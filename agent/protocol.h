@@ -12,6 +12,7 @@
  *
  * daemon → agent
  *   start    id, argv[], env[], cwd, user "", hostname, tty, open_stdin, stdin_once, rows, cols, rlimits["nofile=1024:2048"],
+ *            log_max_size (bytes; 0: the log is not rotated), log_max_files,
  *            root {kind, path | lower, upper, work} (SlAgentRoot), runtime ["/path/sockerless-sandbox", …]   → started
  *            Paths are relative to the agent's folder unless absolute. user is "uid[:gid]" or names looked up in the root's /etc/passwd and
  *            /etc/group by the agent. cwd is made when it is missing. An empty argv is an error.
@@ -42,7 +43,9 @@
  *   WINDOW   offset = the receiver takes bytes up to there. Both directions start at SL_AGENT_WINDOW.
  *   END      offset = total. To the agent: stdin is closed (with stdin_once or an exec; core decides, the agent just closes). From the agent: the exec's output is over.
  *   GROWN    agent → daemon, channel 0, offset = length of the log that can be read now. The next is sent only after
- *   SEEN     daemon → agent: the last GROWN was handled (a daemon without readers holds this back).
+ *   SEEN     daemon → agent: the last GROWN was handled, and somebody reads: the daemon has open what is before offset; a segment that begins behind it is
+ *            kept, also past log_max_files, up to SL_LOG_HELD_MAX bytes more.
+ *   LEFT     daemon → agent, instead of SEEN: nobody reads. Segments may go; no GROWN is sent until a SEEN.
  *
  * Stdin that arrives while nothing runs is an error of the daemon: it is dropped and said in the agent's log. A process that closes its stdin: the agent drops the rest, windows go on.
  * An exec whose daemon went away goes on; its output is dropped.
@@ -52,6 +55,11 @@
  *   log       what the container printed, all runs in a row: stdcopy frames (without a tty), bare bytes (with). Only appended to; only the agent writes. On
  *             opening it, a torn tail behind the last mark is cut off at a frame's border.
  *   log.idx   SlLogMark for every chunk of log, in order, appended after the chunk
+ *   log.B     with log_max_size, what follows when log is full, and so on: a segment whose first byte is byte B (16 hexadecimal digits) of all that was ever
+ *   log.B.idx printed. Offsets count through all segments. A segment begins where the one before ends, at a frame's border and, where the output has lines,
+ *             at a line's; it is named once and never written after the next exists. The oldest go first, so that log_max_files are left.
+ *   log.damaged.B, log.damaged.B.idx   a segment, or an index alone, that opening found damaged by more than a crash leaves; the log goes on in a new segment
+ *             behind the offsets it had. The latest one is kept, and nobody reads it.
  *   exit.json the last exit: {"exit_code","signal","started_ns","finished_ns","length"}; replaced whole before `exited` is sent, removed by start.
  *             An agent without a link ends after it has written this: a daemon that finds no agent and this file knows how it ended, and one that
  *             finds neither reports 255. An idle agent that nobody is linked to ends after a minute.
@@ -71,6 +79,9 @@ enum {
     SL_AGENT_MAX_PAYLOAD = 64 * 1024,
     SL_AGENT_DRAIN_MS = 2000,
     SL_AGENT_LISTEN_FD = 3, /* the listening socket that the agent inherits */
+    SL_LOG_NAME_MAX = 32,
+    SL_LOG_CHUNK_MAX = 1024 * 1024,      /* bytes of output in one chunk, its header not counted */
+    SL_LOG_HELD_MAX = 256 * 1024 * 1024, /* kept for readers of a rotated log, beyond its limits */
 };
 
 #define SL_AGENT_TOKEN_VARIABLE "SOCKERLESS_AGENT_TOKEN" /* read and cleared at start */
@@ -86,6 +97,7 @@ typedef enum SlAgentFrameType {
     SL_AGENT_END = 3,
     SL_AGENT_GROWN = 4,
     SL_AGENT_SEEN = 5,
+    SL_AGENT_LEFT = 6,
 } SlAgentFrameType;
 
 /* On the wire: type u8, stream u8 (0), flags u16 (0), channel u32, offset u64; big-endian. */
@@ -106,3 +118,8 @@ typedef struct SlLogMark {
     uint64_t offset;  /* of the chunk, its stdcopy header included */
     uint64_t time_ns; /* when it was read; since 1970 */
 } SlLogMark;
+
+/* The name of the segment that begins at base, or of its index. */
+void sl_log_name(uint64_t base, bool is_index, char name[SL_LOG_NAME_MAX]);
+/* False when name is not a segment's (an index is none). */
+bool sl_log_name_parse(const char *name, uint64_t *ret_base);

@@ -40,6 +40,14 @@ report(const char *what, int64_t begin_ns)
     printf("%s: %.0f MB/s\n", what, (double)CHUNKS * CHUNK_BYTES / 1e6 / s);
 }
 
+static SlLogPlace
+find_part(void *user, uint64_t offset, SlLogPart *ret_part, uint64_t *ret_offset)
+{
+    *ret_part = *(SlLogPart *)user;
+    *ret_offset = offset;
+    return SL_LOG_PLACE_FOUND;
+}
+
 /* The work of formatting alone. */
 static void
 measure_lines(const char *folder, bool has_timestamps)
@@ -50,11 +58,12 @@ measure_lines(const char *folder, bool has_timestamps)
     sl_autofd int fd = open(log_path, O_RDONLY | O_CLOEXEC);
     sl_autofd int index_fd = open(index_path, O_RDONLY | O_CLOEXEC);
     g_autoptr(SlLogLines) lines = sl_log_lines_new(&query, false);
+    SlLogPart part = { fd, index_fd, 0, UINT64_MAX };
     int64_t begin_ns = sl_clock_monotonic_ns();
     const void *data;
     size_t n;
 
-    sl_log_lines_set_files(lines, fd, index_fd);
+    sl_log_lines_set_source(lines, find_part, &part);
     while (sl_log_lines_next(lines, (uint64_t)CHUNKS * (SL_STDCOPY_HEADER + CHUNK_BYTES), true, &data, &n) !=
            SL_LOG_STEP_END)
         continue;
@@ -78,7 +87,7 @@ static void
 measure_tap(const char *folder, SlRelay *relay, bool stderr_)
 {
     static const SlFeedOps ops = { .pull = pull, .done = done };
-    g_autoptr(SlLog) log = sl_log_new(folder, false);
+    g_autoptr(SlLog) log = sl_log_new(folder, false, false);
     SlLogTap *tap = sl_log_tap_new(log, true, stderr_, true, false, NULL);
     g_autofree char *data = g_malloc(256 * 1024);
     g_autoptr(SlFeed) feed = NULL;

@@ -35,6 +35,7 @@ typedef struct Settings {
     char **addresses;
     char *backend, *data, *log_level, *log_format, *config;
     char **allowed_hosts, **registry_mirrors, **insecure_registries;
+    char *log_driver, **log_opts;
     char *builtin_images, *base_image, *agent, *sandbox;
     int64_t hung_after_ms;
     SlTlsSettings tls;
@@ -69,6 +70,10 @@ const SlSetting sl_serve_settings[] = {
                "a mirror of Docker Hub to ask first; may repeat"),
     SL_SETTING(Settings, insecure_registries, "insecure-registry", SL_SETTING_STRV, "HOST:PORT",
                "a registry to speak to without verified TLS; may repeat"),
+    SL_SETTING(Settings, log_driver, "log-driver", SL_SETTING_STRING, "NAME",
+               "the log driver of containers that name none: json-file, local or none"),
+    SL_SETTING(Settings, log_opts, "log-opt", SL_SETTING_STRV, "NAME=VALUE",
+               "its options, as max-size=10m; may repeat"),
     SL_SETTING(Settings, base_image, "base-image", SL_SETTING_STRING, "FILE",
                "the userland of the built-in image, if not beside this program"),
     SL_SETTING(Settings, agent, "agent", SL_SETTING_STRING, "FILE",
@@ -265,6 +270,8 @@ describe_backend(Serve *serve, const char *config, GError **error)
     add_flag(argv, "--builtin-images", settings->builtin_images);
     add_flags(argv, "--registry-mirror", settings->registry_mirrors);
     add_flags(argv, "--insecure-registry", settings->insecure_registries);
+    add_flag(argv, "--log-driver", settings->log_driver);
+    add_flags(argv, "--log-opt", settings->log_opts);
     add_flag(argv, "--base-image", settings->base_image);
     add_flag(argv, "--agent", settings->agent);
     add_flag(argv, "--sandbox", settings->sandbox);

@@ -7,7 +7,8 @@
 
 enum { SL_STDCOPY_HEADER = 8, SL_STDCOPY_MAX_FRAME = 16 * 1024 * 1024 };
 
-typedef enum SlStdStream { SL_STD_IN = 0, SL_STD_OUT = 1, SL_STD_ERR = 2 } SlStdStream;
+/* SL_STD_SYSTEM: what the daemon says to a client in a stream, and only there; clients show it as an error. */
+typedef enum SlStdStream { SL_STD_IN = 0, SL_STD_OUT = 1, SL_STD_ERR = 2, SL_STD_SYSTEM = 3 } SlStdStream;
 
 static inline void
 sl_stdcopy_put_header(uint8_t header[SL_STDCOPY_HEADER], SlStdStream stream, uint32_t n)

@@ -17,7 +17,9 @@ sl_container_new(SlCore *core, const char *id, DkContainerCreate *config, char *
     container->config = *config;
     memset(config, 0, sizeof *config);
     container->config_text = config_text;
-    container->log = sl_log_new(container->folder, container->config.tty);
+    container->log =
+        sl_log_new(container->folder, container->config.tty,
+                   sl_log_config_keeping(&container->config.host_config.log_config).max_size > 0);
     container->state.auto_remove = container->config.host_config.auto_remove;
     sl_restart_policy_read(&container->config.host_config.restart_policy, &container->state.restart, NULL);
     container->waiters = g_ptr_array_new();

@@ -247,6 +247,14 @@ container_wait(SlCall *call, GError **error)
     return sl_wait_serve(container, call, wait_for, error);
 }
 
+static bool
+check_log_is_readable(const SlContainer *container, GError **error)
+{
+    if (sl_log_config_keeping(&container->config.host_config.log_config).is_readable)
+        return true;
+    return sl_fail(error, SL_ERROR_UNSUPPORTED, "configured logging driver does not support reading");
+}
+
 /* POST /containers/{id}/attach?logs&stream&stdin&stdout&stderr → 101 or 200, then the container's stdio. */
 static bool
 container_attach(SlCall *call, GError **error)
@@ -260,6 +268,8 @@ container_attach(SlCall *call, GError **error)
         .stderr_ = sl_call_query_bool(call, "stderr", false),
     };
 
+    if (container && !check_log_is_readable(container, NULL))
+        query.logs = false; /* what was printed before is kept for nobody */
     if (!container || !sl_container_check_active(container, "attach", error) ||
         !sl_detach_keys_parse(sl_call_query(call, "detachKeys"), &query.detach_keys, error))
         return false;
@@ -268,10 +278,11 @@ container_attach(SlCall *call, GError **error)
 }
 
 static char *
-details_text(const SlContainer *container)
+details_text(SlContainer *container)
 {
-    /* What a log driver was told to add (labels, env); json-file adds none by itself. */
-    return g_strdup("");
+    g_autofree char *name = sl_container_dup_name(container);
+
+    return sl_log_config_details(&container->config, container->id, name, container->image_id);
 }
 
 /* GET /containers/{id}/logs?follow&stdout&stderr&since&until&timestamps&tail&details → 200. */
@@ -301,7 +312,10 @@ container_logs(SlCall *call, GError **error)
     /* Docker takes what is no number for "all". */
     if (tail && *tail && !g_ascii_string_to_signed(tail, 10, 0, INT64_MAX, &query.tail, NULL))
         query.tail = -1;
-    details = details_text(container);
+    if (!check_log_is_readable(container, error))
+        return false;
+    if (query.details)
+        details = details_text(container);
     query.details_text = details;
     return sl_log_serve(container->log, call, sl_stream_content_type(call, container->config.tty), &query,
                         error);

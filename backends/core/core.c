@@ -154,6 +154,7 @@ load_engine_id(void *user, const char *id, const char *document, GError **error)
 {
     SlCore *core = user;
 
+    sl_log_defaults_clear(&core->log_defaults);
     g_free(core->engine_id);
     core->engine_id = g_strdup(id);
     return true;
@@ -277,7 +278,8 @@ sl_core_open(const SlCoreConfig *config, GError **error)
     if (!core->loop)
         return NULL;
     core->relay = sl_relay_new(core->loop);
-    if (!lock_data(core, error) || !open_store(core, error) || !open_images(core, config, error) ||
+    if (!sl_log_defaults_make(config->log_driver, config->log_opts, &core->log_defaults, error) ||
+        !lock_data(core, error) || !open_store(core, error) || !open_images(core, config, error) ||
         !sl_store_each(core->store, "container", load_container, core, error))
         return NULL;
     if (!sl_core_recover_folders(core, error))

@@ -6,6 +6,7 @@
 #include "backends/core/driver.h"
 #include "backends/core/events.h"
 #include "backends/core/images.h"
+#include "backends/core/log_options.h"
 #include "backends/core/store.h"
 #include "common/thread.h"
 #include "net/loop.h"
@@ -21,6 +22,7 @@ typedef struct SlCore {
     char *engine_id;   /* kept in the store: `docker info` ID */
     int64_t started_ns;
     SlDriver *driver;
+    SlLogDefaults log_defaults;
     SlStore *store;
     SlEvents *events;
     SlImages *images;
@@ -46,6 +48,8 @@ typedef struct SlCoreConfig {
     char **registry_mirrors, **insecure_registries;
     const char *builtin_images; /* auto, always, off */
     const char *base_tar;
+    const char *log_driver; /* of containers that name none; NULL: json-file */
+    char **log_opts;        /* NAME=VALUE */
 } SlCoreConfig;
 
 /* Opens state, adopts what runs. One daemon a data folder: SL_ERROR_CONFLICT says who holds it. */

@@ -137,10 +137,6 @@ fill_defaults(DkContainerCreate *config, const char *id)
         g_free(host->network_mode);
         host->network_mode = g_strdup("default");
     }
-    if (!host->log_config.type || !*host->log_config.type) {
-        g_free(host->log_config.type);
-        host->log_config.type = g_strdup("json-file");
-    }
     if (!host->restart_policy.name || !*host->restart_policy.name) {
         g_free(host->restart_policy.name);
         host->restart_policy.name = g_strdup("no");
@@ -286,7 +282,8 @@ create_from(SlCore *core, SlCancel *cancel, const char *name, DkContainerCreate 
         return NULL;
     merge_image(config, sl_image_record_config(image));
     fill_defaults(config, id);
-    if (!validate(config, error))
+    if (!validate(config, error) ||
+        !sl_log_config_complete(&config->host_config.log_config, &core->log_defaults, warnings, error))
         return NULL;
 
     merged = sl_json_write(dk_container_create_fields, config);

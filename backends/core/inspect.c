@@ -139,7 +139,7 @@ sl_container_inspect(SlContainer *container, bool with_size)
     g_autofree char *message = NULL;
     g_autofree char *name = sl_container_dup_name(container);
     g_autofree char *created = sl_clock_format(container->created_ns);
-    g_autofree char *log_path = g_build_filename(container->folder, SL_AGENT_LOG_NAME, NULL);
+    g_autofree char *log_path = sl_log_dup_path(container->log);
     SlState state = sl_container_get_state(container, &message);
     json_t *inspect = json_pack("{s:s, s:s}", "Id", container->id, "Created", created);
 

@@ -49,6 +49,7 @@ struct SlLink {
     GString *unsent_head;
     uint8_t *buffer;
     bool is_seen_owed;
+    uint64_t grown; /* as the agent told last */
 };
 
 static void flush(void *data);
@@ -186,6 +187,23 @@ handle_text(SlLink *link, const uint8_t *data, size_t n)
 }
 
 static void
+handle_grown(SlLink *link, uint64_t length)
+{
+    link->is_seen_owed = true;
+    link->grown = length;
+    switch (link->ops->grown(link->user, length)) {
+    case SL_LINK_SEEN:
+        sl_link_seen(link);
+        break;
+    case SL_LINK_LEFT:
+        sl_link_send_frame(link, SL_AGENT_LEFT, 0, 0, NULL, 0);
+        break;
+    case SL_LINK_SILENT:
+        break;
+    }
+}
+
+static void
 handle_frame(SlLink *link, const uint8_t *data, size_t n)
 {
     SlAgentFrame frame;
@@ -206,11 +224,10 @@ handle_frame(SlLink *link, const uint8_t *data, size_t n)
         link->ops->window(link->user, frame.channel, frame.offset);
         break;
     case SL_AGENT_GROWN:
-        link->is_seen_owed = true;
-        if (link->ops->grown(link->user, frame.offset))
-            sl_link_seen(link);
+        handle_grown(link, frame.offset);
         break;
     case SL_AGENT_SEEN:
+    case SL_AGENT_LEFT:
         break;
     }
 }
@@ -324,7 +341,7 @@ flush(void *data)
             sl_ws_send(link->ws, false, NULL, 0, messages->pdata[i], strlen(messages->pdata[i]));
         if (is_seen_wanted && link->is_seen_owed) {
             link->is_seen_owed = false;
-            sl_link_send_frame(link, SL_AGENT_SEEN, 0, 0, NULL, 0);
+            sl_link_send_frame(link, SL_AGENT_SEEN, 0, link->grown, NULL, 0);
         }
         if (is_shutdown_wanted)
             sl_ws_send(link->ws, false, NULL, 0, "{\"type\":\"shutdown\"}",

@@ -12,12 +12,18 @@
 
 typedef struct SlLink SlLink;
 
+typedef enum SlLinkGrown {
+    SL_LINK_SEEN,
+    SL_LINK_LEFT,
+    SL_LINK_SILENT, /* as LEFT, where nothing is ever held */
+} SlLinkGrown;
+
 /* All on the loop's thread. user is handed over with sl_link_new and freed by closed. Messages are borrowed. */
 typedef struct SlLinkOps {
     void (*hello)(void *user, const json_t *hello);
     void (*exited)(void *user, uint32_t channel, const json_t *exited);
-    /* Returns whether the agent shall tell of the next growth at once. */
-    bool (*grown)(void *user, uint64_t length);
+    /* What the agent is told: that it was seen, and the next growth shall be told at once; or, so that no segment is held, that nobody reads. */
+    SlLinkGrown (*grown)(void *user, uint64_t length);
     void (*data)(void *user, uint32_t channel, uint64_t offset, const uint8_t *data, size_t n);
     void (*end)(void *user, uint32_t channel);
     void (*window)(void *user, uint32_t channel, uint64_t offset);

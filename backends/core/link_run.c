@@ -158,12 +158,20 @@ on_exited(void *user, uint32_t channel, const json_t *exited)
     sl_container_post_exit(run->container, &event, NULL, length_of(exited));
 }
 
-static bool
+static SlLinkGrown
 on_grown(void *user, uint64_t length)
 {
     SlRun *run = user;
 
-    return sl_log_grew(run->container->log, length);
+    switch (sl_log_grew(run->container->log, length)) {
+    case SL_LOG_IS_READ:
+        return SL_LINK_SEEN;
+    case SL_LOG_MAY_LOSE:
+        return SL_LINK_LEFT;
+    case SL_LOG_UNREAD:
+        break;
+    }
+    return SL_LINK_SILENT;
 }
 
 static void

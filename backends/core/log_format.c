@@ -9,18 +9,15 @@ sl_log_format_init(SlLogFormat *format, const SlLogQuery *query, bool has_tty)
 {
     *format = (SlLogFormat){ .query = *query, .has_tty = has_tty, .stamp_ns = -1 };
     format->query.details_text = g_strdup(query->details_text ? query->details_text : "");
-    format->out = g_byte_array_sized_new(2 * SL_LOG_BLOCK);
-    for (size_t i = 0; i < G_N_ELEMENTS(format->open_lines); i++)
-        format->open_lines[i] = g_byte_array_new();
 }
 
 void
 sl_log_format_clear(SlLogFormat *format)
 {
     g_free((void *)(uintptr_t)format->query.details_text);
-    g_byte_array_unref(format->out);
+    g_clear_pointer(&format->out, g_byte_array_unref);
     for (size_t i = 0; i < G_N_ELEMENTS(format->open_lines); i++)
-        g_byte_array_unref(format->open_lines[i]);
+        g_clear_pointer(&format->open_lines[i], g_byte_array_unref);
 }
 
 void
@@ -28,9 +25,25 @@ sl_log_format_reset(SlLogFormat *format)
 {
     format->n_entries = format->n_lines = 0;
     format->is_past = false;
-    g_byte_array_set_size(format->out, 0);
+    g_clear_pointer(&format->out, g_byte_array_unref);
     for (size_t i = 0; i < G_N_ELEMENTS(format->open_lines); i++)
-        g_byte_array_set_size(format->open_lines[i], 0);
+        g_clear_pointer(&format->open_lines[i], g_byte_array_unref);
+}
+
+static size_t
+size_of(const GByteArray *array)
+{
+    return array ? array->len : 0;
+}
+
+void
+sl_log_format_rest(SlLogFormat *format)
+{
+    if (size_of(format->out) == 0)
+        g_clear_pointer(&format->out, g_byte_array_unref);
+    for (size_t i = 0; i < G_N_ELEMENTS(format->open_lines); i++)
+        if (size_of(format->open_lines[i]) == 0)
+            g_clear_pointer(&format->open_lines[i], g_byte_array_unref);
 }
 
 bool
@@ -42,7 +55,28 @@ sl_log_format_wants(const SlLogFormat *format, SlStdStream stream)
 static void
 append(SlLogFormat *format, const void *data, size_t n)
 {
+    if (!format->out)
+        format->out = g_byte_array_new();
     g_byte_array_append(format->out, data, (guint)n);
+}
+
+static void
+append_header(SlLogFormat *format, SlStdStream stream, size_t n)
+{
+    uint8_t header[SL_STDCOPY_HEADER];
+
+    if (format->has_tty)
+        return;
+    sl_stdcopy_put_header(header, stream, (uint32_t)n);
+    append(format, header, sizeof header);
+}
+
+void
+sl_log_format_say(SlLogFormat *format, const char *sentence)
+{
+    append_header(format, SL_STD_SYSTEM, strlen(sentence) + 1);
+    append(format, sentence, strlen(sentence));
+    append(format, "\n", 1);
 }
 
 static const char *
@@ -81,12 +115,7 @@ put_entry(SlLogFormat *format, SlStdStream stream, const uint8_t *data, size_t n
     format->n_entries++;
     format->n_lines += n > 0 && data[n - 1] == '\n';
     if (is_shown(format, time_ns)) {
-        if (!format->has_tty) {
-            uint8_t header[SL_STDCOPY_HEADER];
-
-            sl_stdcopy_put_header(header, stream, (uint32_t)(n_stamp + n_details + open_line->len + n));
-            append(format, header, sizeof header);
-        }
+        append_header(format, stream, n_stamp + n_details + size_of(open_line) + n);
         if (n_stamp) {
             append(format, stamp_of(format, time_ns), SL_CLOCK_LOG_CHARS);
             append(format, " ", 1);
@@ -95,30 +124,38 @@ put_entry(SlLogFormat *format, SlStdStream stream, const uint8_t *data, size_t n
             append(format, query->details_text, n_details - 1);
             append(format, " ", 1);
         }
-        append(format, open_line->data, open_line->len);
+        if (open_line)
+            append(format, open_line->data, open_line->len);
         append(format, data, n);
     }
-    if (open_line->len > 0)
+    if (open_line)
         g_byte_array_set_size(open_line, 0);
+}
+
+static void
+keep_open(SlLogFormat *format, SlStdStream stream, const uint8_t *data, size_t n, int64_t time_ns)
+{
+    if (!format->open_lines[stream])
+        format->open_lines[stream] = g_byte_array_new();
+    g_byte_array_append(format->open_lines[stream], data, (guint)n);
+    format->open_ns[stream] = time_ns;
 }
 
 size_t
 sl_log_format_add(SlLogFormat *format, SlStdStream stream, const uint8_t *data, size_t n, int64_t time_ns)
 {
-    GByteArray *open_line = format->open_lines[stream];
     size_t at = 0;
 
-    while (at < n && format->out->len < SL_LOG_BLOCK && !format->is_past) {
-        size_t room = MIN(n - at, SL_LOG_ENTRY_MAX - open_line->len);
+    while (at < n && size_of(format->out) < SL_LOG_BLOCK && !format->is_past) {
+        size_t n_open = size_of(format->open_lines[stream]);
+        size_t room = MIN(n - at, SL_LOG_ENTRY_MAX - n_open);
         const uint8_t *line_break = memchr(data + at, '\n', room);
         size_t taken = line_break ? (size_t)(line_break + 1 - (data + at)) : room;
 
-        if (line_break || open_line->len + taken == SL_LOG_ENTRY_MAX) {
+        if (line_break || n_open + taken == SL_LOG_ENTRY_MAX)
             put_entry(format, stream, data + at, taken, time_ns);
-        } else {
-            g_byte_array_append(open_line, data + at, (guint)taken);
-            format->open_ns[stream] = time_ns;
-        }
+        else
+            keep_open(format, stream, data + at, taken, time_ns);
         at += taken;
     }
     return at;
@@ -128,7 +165,7 @@ void
 sl_log_format_finish(SlLogFormat *format)
 {
     for (int stream = SL_STD_OUT; stream <= SL_STD_ERR; stream++) {
-        if (format->open_lines[stream]->len > 0 && !format->is_past)
+        if (size_of(format->open_lines[stream]) > 0 && !format->is_past)
             put_entry(format, (SlStdStream)stream, NULL, 0, format->open_ns[stream]);
     }
 }

@@ -16,10 +16,10 @@ typedef struct SlLogFormat {
     bool is_past;                /* an entry was later than until: there is nothing more to show */
     int64_t skip;                /* entries that are left out first */
     uint64_t n_entries, n_lines; /* lines: entries that end with a line break */
-    GByteArray *out;
-    GByteArray *open_lines[3]; /* by stream: without their line break so far */
-    int64_t open_ns[3];        /* when they grew last */
-    int64_t stamp_ns;          /* of stamp */
+    GByteArray *out;             /* NULL at rest */
+    GByteArray *open_lines[3];   /* by stream: without their line break so far; NULL: empty */
+    int64_t open_ns[3];          /* when they grew last */
+    int64_t stamp_ns;            /* of stamp */
     char stamp[32];
 } SlLogFormat;
 
@@ -32,5 +32,9 @@ bool sl_log_format_wants(const SlLogFormat *format, SlStdStream stream);
 /* Adds what a stream wrote at time_ns. Returns how much was taken: less than n when out holds SL_LOG_BLOCK or when is_past. */
 size_t sl_log_format_add(SlLogFormat *format, SlStdStream stream, const uint8_t *data, size_t n,
                          int64_t time_ns);
+/* Puts out what the daemon has to say: a frame of SL_STD_SYSTEM, or a bare line. */
+void sl_log_format_say(SlLogFormat *format, const char *sentence);
+/* Frees what nothing is in. */
+void sl_log_format_rest(SlLogFormat *format);
 /* The writer is gone: lines without a line break are entries too. */
 void sl_log_format_finish(SlLogFormat *format);

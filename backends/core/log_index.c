@@ -7,8 +7,13 @@
 void
 sl_log_index_init(SlLogIndex *index, int fd)
 {
-    index->fd = fd;
-    index->first = index->at = 0;
+    *index = (SlLogIndex){ .fd = fd };
+}
+
+void
+sl_log_index_rest(SlLogIndex *index)
+{
+    g_clear_pointer(&index->marks, g_free);
     index->n = 0;
 }
 
@@ -26,11 +31,14 @@ sl_log_index_get(SlLogIndex *index, uint64_t number, SlLogMark *ret_mark)
     const SlLogMark *mark;
 
     if (number < index->first || number - index->first >= index->n) {
-        ssize_t got =
-            index->fd < 0 || number > INT64_MAX / sizeof *mark
-                ? -1
-                : pread(index->fd, index->marks, sizeof index->marks, (off_t)(number * sizeof *mark));
+        size_t n_buffer = SL_LOG_INDEX_BUFFER * sizeof *mark;
+        ssize_t got;
 
+        if (index->fd < 0 || number > INT64_MAX / sizeof *mark)
+            return false;
+        if (!index->marks)
+            index->marks = g_malloc(n_buffer);
+        got = pread(index->fd, index->marks, n_buffer, (off_t)(number * sizeof *mark));
         index->first = number;
         index->n = got > 0 ? (unsigned)((size_t)got / sizeof *mark) : 0;
         if (index->n == 0)

@@ -1,7 +1,9 @@
-/* Reads log.idx (agent/protocol.h). What is in it is not trusted: wrong marks give wrong times, nothing worse. One thread at a time. */
+/* Reads a segment's index (agent/protocol.h). What is in it is not trusted: wrong marks give wrong times, nothing worse. One thread at a time. */
 #pragma once
 
 #include "agent/protocol.h"
+
+#include <glib.h>
 
 enum { SL_LOG_INDEX_BUFFER = 256 };
 
@@ -10,10 +12,13 @@ typedef struct SlLogIndex {
     uint64_t first; /* number of marks[0] */
     uint64_t at;    /* the mark that sl_log_index_time_at found last */
     unsigned n;
-    SlLogMark marks[SL_LOG_INDEX_BUFFER];
+    SlLogMark *marks; /* owned; NULL while nothing is being read */
 } SlLogIndex;
 
 void sl_log_index_init(SlLogIndex *index, int fd);
+/* Frees the buffer: nothing may come for long. It can still be used. */
+void sl_log_index_rest(SlLogIndex *index);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SlLogIndex, sl_log_index_rest)
 uint64_t sl_log_index_count(const SlLogIndex *index);
 bool sl_log_index_get(SlLogIndex *index, uint64_t number, SlLogMark *ret_mark);
 /* Offset of the last mark that is not behind offset; 0 without one. */

@@ -1,42 +1,37 @@
 #include "backends/core/log_internal.h"
 
 #include "agent/protocol.h"
-#include "backends/core/log_index.h"
-#include "common/fd.h"
 #include "common/log.h"
 #include "common/thread.h"
-#include "net/stdcopy.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 
 struct SlLog {
     atomic_int refs;
     char *folder;
-    bool has_tty;
+    bool has_tty, is_rotated;
 
     pthread_mutex_t lock; /* of what follows */
     uint64_t length;      /* readable, as far as is known */
     uint64_t run;         /* number of the run that goes on, or was last */
     bool is_running, is_closed;
-    int fd, index_fd; /* open while there are seats */
+    bool is_settled;        /* the agent holds for readers what it writes */
+    SlLogSegments segments; /* open while there are seats */
     GPtrArray *seats;
     void (*wanted)(void *user);
     void *wanted_user;
 };
 
 SlLog *
-sl_log_new(const char *folder, bool has_tty)
+sl_log_new(const char *folder, bool has_tty, bool is_rotated)
 {
     SlLog *log = g_new0(SlLog, 1);
 
     log->refs = 1;
     log->folder = g_strdup(folder);
     log->has_tty = has_tty;
+    log->is_rotated = is_rotated;
     pthread_mutex_init(&log->lock, NULL);
-    log->fd = log->index_fd = -1;
     log->seats = g_ptr_array_new();
     return log;
 }
@@ -67,77 +62,46 @@ sl_log_has_tty(const SlLog *log)
 
 /* ---- the files ---- */
 
-/* -1 when it is not there. */
-static int
-open_file(const SlLog *log, const char *name, GError **error)
-{
-    g_autofree char *path = g_build_filename(log->folder, name, NULL);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-    if (fd < 0 && errno != ENOENT)
-        sl_fail_errno(error, errno, "opening %s", path);
-    return fd;
-}
-
 static bool
-open_files(const SlLog *log, int *ret_fd, int *ret_index_fd, GError **error)
+open_segments(SlLog *log, SlLogSegments *ret_segments, GError **error)
 {
-    g_autoptr(GError) local = NULL;
-    sl_autofd int fd = open_file(log, SL_AGENT_LOG_NAME, &local);
-    sl_autofd int index_fd = local ? -1 : open_file(log, SL_AGENT_INDEX_NAME, &local);
+    g_auto(SlLogSegments) known = { 0 };
 
-    if (local) {
-        g_propagate_error(error, g_steal_pointer(&local));
-        return false;
-    }
-    *ret_fd = sl_fd_steal(&fd);
-    *ret_index_fd = sl_fd_steal(&index_fd);
-    return true;
-}
-
-/* The length of what is wholly written: a chunk may be on its way into the file, its mark comes after it. */
-static uint64_t
-measure(const SlLog *log, int fd, int index_fd)
-{
-    g_autofree SlLogIndex *index = g_new(SlLogIndex, 1);
-    uint8_t header[SL_STDCOPY_HEADER];
-    SlLogMark mark;
-    SlStdStream stream;
-    struct stat info;
-    uint64_t size, end;
-    uint32_t n;
-
-    if (fd < 0 || fstat(fd, &info) < 0)
-        return 0;
-    size = (uint64_t)info.st_size;
-    sl_log_index_init(index, index_fd);
-    if (log->has_tty || !sl_log_index_get(index, sl_log_index_count(index) - 1, &mark))
-        return log->has_tty ? size : 0;
-    if (mark.offset > INT64_MAX ||
-        pread(fd, header, sizeof header, (off_t)mark.offset) != (ssize_t)sizeof header ||
-        !sl_stdcopy_get_header(header, &stream, &n))
-        return MIN(mark.offset, size);
-    end = mark.offset + sizeof header + n;
-    return end <= size ? end : mark.offset;
-}
-
-static uint64_t
-measure_by_path(const SlLog *log)
-{
-    sl_autofd int fd = -1;
-    sl_autofd int index_fd = -1;
-
-    return open_files(log, &fd, &index_fd, NULL) ? measure(log, fd, index_fd) : 0;
+    pthread_mutex_lock(&log->lock);
+    known = sl_log_segments_copy(&log->segments);
+    pthread_mutex_unlock(&log->lock);
+    return sl_log_segments_open(log->folder, &known, ret_segments, error);
 }
 
 /* Lock held. */
 static void
-keep_files(SlLog *log, int *fd, int *index_fd)
+drop_segments(SlLog *log)
 {
-    if (log->fd < 0)
-        log->fd = sl_fd_steal(fd);
-    if (log->index_fd < 0)
-        log->index_fd = sl_fd_steal(index_fd);
+    uint64_t needed = UINT64_MAX;
+
+    for (guint i = 0; i < log->seats->len; i++)
+        needed = MIN(needed, ((const SlLogSeat *)log->seats->pdata[i])->needed);
+    if (log->seats->len == 0)
+        sl_log_segments_clear(&log->segments);
+    else
+        sl_log_segments_drop_before(&log->segments, needed);
+}
+
+/* Opens for the readers what is new. */
+static void
+look_for_segments(SlLog *log)
+{
+    g_auto(SlLogSegments) found = { 0 };
+    g_autoptr(GError) error = NULL;
+
+    if (!open_segments(log, &found, &error)) {
+        sl_warn("a log cannot be opened error=\"%s\"", error->message);
+        return;
+    }
+    SL_LOCK_GUARD(&log->lock);
+
+    if (log->seats->len > 0)
+        sl_log_segments_merge(&log->segments, &found, !log->is_settled);
 }
 
 /* ---- what happens to the log ---- */
@@ -174,12 +138,29 @@ sl_log_run_started(SlLog *log)
     begin_run(log);
 }
 
-bool
+/* What is deleted soon is opened now; a log that is not rotated is opened when it is read. */
+static void
+follow_rotation(SlLog *log, uint64_t length)
+{
+    bool is_wanted;
+
+    if (!log->is_rotated)
+        return;
+    pthread_mutex_lock(&log->lock);
+    is_wanted = log->seats->len > 0 && sl_log_segments_are_behind(&log->segments, length);
+    pthread_mutex_unlock(&log->lock);
+    if (is_wanted)
+        look_for_segments(log);
+}
+
+SlLogGrew
 sl_log_grew(SlLog *log, uint64_t length)
 {
     bool is_read = false;
 
+    follow_rotation(log, length);
     SL_LOCK_GUARD(&log->lock);
+
     if (length > log->length)
         log->length = length;
     for (guint i = 0; i < log->seats->len; i++) {
@@ -190,26 +171,40 @@ sl_log_grew(SlLog *log, uint64_t length)
         is_read = true;
         kick(seat);
     }
-    return is_read;
+    log->is_settled = is_read;
+    return is_read ? SL_LOG_IS_READ : log->is_rotated ? SL_LOG_MAY_LOSE : SL_LOG_UNREAD;
 }
 
 /* A reader that has pulled nothing yet gets its files now: with AutoRemove they are gone from their folder when it does. */
 static void
-open_for_readers(SlLog *log)
+open_for_readers(SlLog *log, uint64_t length)
 {
-    sl_autofd int fd = -1;
-    sl_autofd int index_fd = -1;
     bool is_wanted;
 
     pthread_mutex_lock(&log->lock);
-    is_wanted = log->seats->len > 0 && (log->fd < 0 || log->index_fd < 0);
+    is_wanted = log->seats->len > 0 && sl_log_segments_are_behind(&log->segments, length);
     pthread_mutex_unlock(&log->lock);
-    if (!is_wanted || !open_files(log, &fd, &index_fd, NULL))
-        return;
-    SL_LOCK_GUARD(&log->lock);
+    if (is_wanted)
+        look_for_segments(log);
+}
 
-    if (log->seats->len > 0)
-        keep_files(log, &fd, &index_fd);
+char *
+sl_log_dup_path(SlLog *log)
+{
+    g_auto(SlLogSegments) found = { 0 };
+    char name[SL_LOG_NAME_MAX];
+
+    sl_log_name(log->is_rotated && open_segments(log, &found, NULL) ? sl_log_segments_last(&found) : 0, false,
+                name);
+    return g_build_filename(log->folder, name, NULL);
+}
+
+static uint64_t
+measure_by_path(SlLog *log)
+{
+    g_auto(SlLogSegments) found = { 0 };
+
+    return open_segments(log, &found, NULL) ? sl_log_segments_measure(&found, log->has_tty) : 0;
 }
 
 void
@@ -217,7 +212,7 @@ sl_log_run_ended(SlLog *log, int64_t length)
 {
     uint64_t end = length >= 0 ? (uint64_t)length : measure_by_path(log);
 
-    open_for_readers(log);
+    open_for_readers(log, end);
     SL_LOCK_GUARD(&log->lock);
     begin_run(log); /* a run whose start nobody told: those who waited for it get its end */
     log->is_running = false;
@@ -271,19 +266,20 @@ bool
 sl_log_seat_take(SlLogSeat *seat, SlLog *log, SlLogFollow follow, uint64_t *ret_length, bool *ret_is_running,
                  GError **error)
 {
-    sl_autofd int fd = -1;
-    sl_autofd int index_fd = -1;
+    g_auto(SlLogSegments) found = { 0 };
     void (*wanted)(void *user);
     void *wanted_user;
     uint64_t length;
 
-    if (!open_files(log, &fd, &index_fd, error))
+    if (!open_segments(log, &found, error))
         return false;
-    length = measure(log, fd, index_fd);
+    length = sl_log_segments_measure(&found, log->has_tty);
 
     pthread_mutex_lock(&log->lock);
     *seat = (SlLogSeat){ .log = sl_log_ref(log) };
-    keep_files(log, &fd, &index_fd);
+    if (log->seats->len == 0)
+        log->is_settled = false;
+    sl_log_segments_merge(&log->segments, &found, !log->is_settled);
     log->length = MAX(log->length, length);
     decide_end(seat, follow);
     g_ptr_array_add(log->seats, seat);
@@ -324,26 +320,48 @@ sl_log_seat_limit(SlLogSeat *seat, bool *ret_is_final)
     return seat->has_end ? seat->end : seat->log->length;
 }
 
-bool
-sl_log_seat_files(SlLogSeat *seat, int *ret_fd, int *ret_index_fd)
+SlLogPlace
+sl_log_seat_find(SlLogSeat *seat, uint64_t offset, SlLogPart *ret_part, uint64_t *ret_offset)
 {
     SlLog *log = seat->log;
-    sl_autofd int fd = -1;
-    sl_autofd int index_fd = -1;
-    g_autoptr(GError) error = NULL;
-    bool is_open;
+    SlLogSegment *segment = NULL;
+    SlLogPlace place;
+    bool is_missing;
 
     pthread_mutex_lock(&log->lock);
-    is_open = log->fd >= 0 && log->index_fd >= 0;
+    is_missing = !log->is_rotated && sl_log_segments_are_behind(&log->segments, offset + 1);
     pthread_mutex_unlock(&log->lock);
-    if (!is_open && !open_files(log, &fd, &index_fd, &error))
-        sl_warn("a log cannot be opened error=\"%s\"", error->message);
+    if (is_missing)
+        look_for_segments(log);
 
-    SL_LOCK_GUARD(&log->lock);
-    keep_files(log, &fd, &index_fd);
-    *ret_fd = log->fd;
-    *ret_index_fd = log->index_fd;
-    return log->fd >= 0;
+    pthread_mutex_lock(&log->lock);
+    place = sl_log_segments_find(&log->segments, offset, seat->has_begun, &segment, ret_part, ret_offset);
+    pthread_mutex_unlock(&log->lock);
+    sl_log_segment_unref(seat->segment);
+    seat->segment = segment;
+    return place;
+}
+
+void
+sl_log_seat_passed(SlLogSeat *seat, uint64_t offset)
+{
+    SL_LOCK_GUARD(&seat->log->lock);
+
+    seat->has_begun = true;
+    if (offset <= seat->needed)
+        return;
+    seat->needed = offset;
+    if (seat->log->is_rotated)
+        drop_segments(seat->log);
+}
+
+void
+sl_log_seat_skip(SlLogSeat *seat, uint64_t offset)
+{
+    SL_LOCK_GUARD(&seat->log->lock);
+
+    seat->needed = offset;
+    drop_segments(seat->log);
 }
 
 void
@@ -353,11 +371,9 @@ sl_log_seat_leave(SlLogSeat *seat)
 
     pthread_mutex_lock(&log->lock);
     g_ptr_array_remove_fast(log->seats, seat);
-    if (log->seats->len == 0) {
-        sl_fd_clear(&log->fd);
-        sl_fd_clear(&log->index_fd);
-    }
+    drop_segments(log);
     pthread_mutex_unlock(&log->lock);
+    g_clear_pointer(&seat->segment, sl_log_segment_unref);
     g_clear_pointer(&seat->feed, sl_feed_unref);
     sl_log_unref(log);
 }

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { PATIENCE_MS = 60 * 1000 };
+enum { PATIENCE_MS = 60 * 1000, HAS_TTY = 1, IS_ROTATED = 2 };
 
 #define SECOND  INT64_C(1000000000)
 #define MORNING (INT64_C(1704164645) * SECOND) /* 2024-01-02T03:04:05Z */
@@ -23,8 +23,8 @@ typedef struct Fixture {
     char *folder;
     SlLog *log;
     int fd, index_fd;
-    uint64_t length;
-    bool has_tty;
+    uint64_t base, length; /* base: of the segment that is written */
+    bool has_tty, is_rotated;
     atomic_uint n_wanted;
     TestServer server;
 } Fixture;
@@ -59,9 +59,10 @@ static const SlRoute routes[] = { { "GET", "/logs", serve_logs, 0 }, { 0 } };
 static void
 setup(Fixture *f, gconstpointer data)
 {
-    f->has_tty = GPOINTER_TO_INT(data);
+    f->has_tty = GPOINTER_TO_INT(data) & HAS_TTY;
+    f->is_rotated = GPOINTER_TO_INT(data) & IS_ROTATED;
     f->folder = g_dir_make_tmp("sl-log-XXXXXX", NULL);
-    f->log = sl_log_new(f->folder, f->has_tty);
+    f->log = sl_log_new(f->folder, f->has_tty, f->is_rotated);
     f->fd = f->index_fd = -1;
     sl_log_set_wanted(f->log, count_wanted, &f->n_wanted);
     current = f;
@@ -82,11 +83,15 @@ teardown(Fixture *f, gconstpointer data)
 /* ---- the agent's side ---- */
 
 static int
-make_file(Fixture *f, const char *name)
+make_file(Fixture *f, bool is_index)
 {
-    g_autofree char *path = g_build_filename(f->folder, name, NULL);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    char name[SL_LOG_NAME_MAX];
+    g_autofree char *path = NULL;
+    int fd;
 
+    sl_log_name(f->base, is_index, name);
+    path = g_build_filename(f->folder, name, NULL);
+    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     g_assert_cmpint(fd, >=, 0);
     return fd;
 }
@@ -95,7 +100,7 @@ static void
 write_bytes(Fixture *f, const void *data, size_t n)
 {
     if (f->fd < 0)
-        f->fd = make_file(f, SL_AGENT_LOG_NAME);
+        f->fd = make_file(f, false);
     g_assert_true(sl_fd_write_all(f->fd, data, n, "log", NULL));
     f->length += n;
 }
@@ -106,7 +111,7 @@ write_mark(Fixture *f, uint64_t offset, int64_t time_ns)
     SlLogMark mark = { GUINT64_TO_LE(offset), GUINT64_TO_LE((uint64_t)time_ns) };
 
     if (f->index_fd < 0)
-        f->index_fd = make_file(f, SL_AGENT_INDEX_NAME);
+        f->index_fd = make_file(f, true);
     g_assert_true(sl_fd_write_all(f->index_fd, &mark, sizeof mark, "index", NULL));
 }
 
@@ -127,6 +132,29 @@ static void
 print(Fixture *f, SlStdStream stream, int64_t time_ns, const char *text)
 {
     print_n(f, stream, time_ns, text, strlen(text));
+}
+
+static void
+begin_segment(Fixture *f)
+{
+    sl_fd_clear(&f->fd);
+    sl_fd_clear(&f->index_fd);
+    f->base = f->length;
+    f->index_fd = make_file(f, true);
+    f->fd = make_file(f, false);
+}
+
+static void
+delete_segment(Fixture *f, uint64_t base)
+{
+    for (int is_index = 0; is_index < 2; is_index++) {
+        char name[SL_LOG_NAME_MAX];
+        g_autofree char *path = NULL;
+
+        sl_log_name(base, is_index, name);
+        path = g_build_filename(f->folder, name, NULL);
+        g_assert_cmpint(unlink(path), ==, 0);
+    }
 }
 
 static void
@@ -180,10 +208,15 @@ frames_text(const uint8_t *data, size_t n)
         SlStdStream stream;
         uint32_t size;
 
-        g_assert_true(sl_stdcopy_get_header(data + at, &stream, &size));
+        if (data[at] == SL_STD_SYSTEM) { /* the daemon's word: the length in its last two bytes will do */
+            stream = SL_STD_SYSTEM;
+            size = (uint32_t)data[at + 6] << 8 | data[at + 7];
+        } else {
+            g_assert_true(sl_stdcopy_get_header(data + at, &stream, &size));
+        }
         at += SL_STDCOPY_HEADER;
         g_assert_cmpuint(size, <=, n - at);
-        g_string_append(text, stream == SL_STD_OUT ? "out: " : "err: ");
+        g_string_append(text, stream == SL_STD_OUT ? "out: " : stream == SL_STD_ERR ? "err: " : "system: ");
         g_string_append_len(text, (const char *)data + at, size);
         at += size;
     }
@@ -418,9 +451,10 @@ test_damage_ends_a_reader(Fixture *f, gconstpointer data)
     sl_log_run_started(f->log);
     run_over(f);
     filtered = tap_open(f, true, false, true, false);
-    assert_logs(f, "stdout=1&timestamps=0&tail=100", "out: good\n");
-    assert_logs(f, "stdout=1", "out: good\n");
-    tap_expect(&filtered, "out: good\n");
+    assert_logs(
+        f, "stdout=1&timestamps=0&tail=100",
+        "out: good\nsystem: error grabbing logs: the log is damaged at byte 13: it has no frame there\n");
+    tap_expect(&filtered, "out: good\nsystem: the log is damaged at byte 13\n");
 }
 
 static void
@@ -519,7 +553,7 @@ test_follow(Fixture *f, gconstpointer data)
     sl_log_run_started(f->log);
     fd = ask_logs(f, "stdout=1&follow=1", got); /* the head is there before any file is */
     print(f, SL_STD_OUT, 1, "first\nsec");
-    g_assert_true(sl_log_grew(f->log, f->length));
+    g_assert_cmpint(sl_log_grew(f->log, f->length), ==, SL_LOG_IS_READ);
     while (got->len < SL_STDCOPY_HEADER + strlen("first\n"))
         receive_more(fd, got, &is_end);
     print(f, SL_STD_OUT, 1, "ond\nlast");
@@ -673,6 +707,120 @@ test_many_readers_of_a_running_log(Fixture *f, gconstpointer data)
     pthread_join(thread, NULL);
 }
 
+/* ---- rotation ---- */
+
+/* Four segments of two lines each, a second apart. */
+static void
+print_segments(Fixture *f)
+{
+    for (int i = 0; i < 4; i++) {
+        g_autofree char *text = g_strdup_printf("%d\n%d\n", 2 * i, 2 * i + 1);
+
+        if (i > 0)
+            begin_segment(f);
+        print(f, SL_STD_OUT, MORNING + i * SECOND, text);
+    }
+}
+
+static void
+test_rotated_log_reads_as_one(Fixture *f, gconstpointer data)
+{
+    g_autofree char *since = g_strdup_printf("stdout=1&since=%" G_GINT64_FORMAT, MORNING + 2 * SECOND);
+    g_autofree char *range =
+        g_strdup_printf("stdout=1&stderr=1&since=%" G_GINT64_FORMAT "&until=%" G_GINT64_FORMAT,
+                        MORNING + SECOND, MORNING + 2 * SECOND);
+    Tapped tapped;
+
+    sl_log_run_started(f->log);
+    print_segments(f);
+    run_over(f);
+    assert_logs(f, "stdout=1&stderr=1", "out: 0\n1\nout: 2\n3\nout: 4\n5\nout: 6\n7\n"); /* as it stands */
+    assert_logs(f, "stdout=1", "out: 0\nout: 1\nout: 2\nout: 3\nout: 4\nout: 5\nout: 6\nout: 7\n");
+    assert_logs(f, "stdout=1&tail=3", "out: 5\nout: 6\nout: 7\n");
+    assert_logs(f, since, "out: 4\nout: 5\nout: 6\nout: 7\n");
+    assert_logs(f, range, "out: 2\nout: 3\nout: 4\nout: 5\n");
+
+    delete_segment(f, 0);
+    delete_segment(f, 12);
+    assert_logs(f, "stdout=1&tail=100", "out: 4\nout: 5\nout: 6\nout: 7\n");
+    assert_logs(f, "stdout=1&stderr=1", "out: 4\n5\nout: 6\n7\n");
+    assert_logs(f, "stdout=1&since=1", "out: 4\nout: 5\nout: 6\nout: 7\n");
+    tapped = tap_open(f, true, true, true, false);
+    tap_expect(&tapped, "out: 4\n5\nout: 6\n7\n");
+}
+
+/* The agent deletes what the daemon has seen: whoever reads has it open. */
+static void
+test_readers_hold_what_rotation_deletes(Fixture *f, gconstpointer data)
+{
+    enum { SEGMENTS = 200 };
+    g_autoptr(GString) expected = g_string_new(NULL);
+    g_autoptr(GByteArray) got = g_byte_array_new();
+    g_autofree char *text = NULL;
+    Tapped both = tap_open(f, true, true, false, true), one = tap_open(f, true, false, false, true);
+    uint64_t previous = 0;
+    bool is_end = false;
+    int fd;
+
+    sl_log_run_started(f->log);
+    fd = ask_logs(f, "stdout=1&follow=1", got);
+    for (int i = 0; i < SEGMENTS; i++) {
+        g_autofree char *line = g_strdup_printf("%d\n", i);
+
+        if (i > 0)
+            begin_segment(f);
+        print(f, SL_STD_OUT, MORNING, line);
+        g_string_append_printf(expected, "out: %s", line);
+        g_assert_cmpint(sl_log_grew(f->log, f->length), ==, SL_LOG_IS_READ);
+        if (i > 0)
+            delete_segment(f, previous);
+        previous = f->base;
+    }
+    run_over(f);
+    tap_expect(&both, expected->str);
+    tap_expect(&one, expected->str);
+    while (!is_end)
+        receive_more(fd, got, &is_end);
+    close(fd);
+    text = frames_text(got->data, got->len);
+    g_assert_cmpstr(text, ==, expected->str);
+    g_assert_cmpint(sl_log_grew(f->log, f->length), ==, SL_LOG_MAY_LOSE);
+}
+
+static void
+test_lost_segments_are_said(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GByteArray) got = g_byte_array_new();
+    g_autofree char *text = NULL;
+    bool is_end = false;
+    Tapped tapped;
+    int fd;
+
+    sl_log_run_started(f->log);
+    print(f, SL_STD_OUT, 1, "0\n");
+    grew(f);
+    fd = ask_logs(f, "stdout=1&follow=1", got);
+    tapped = tap_open(f, true, true, true, true);
+    while (got->len < SL_STDCOPY_HEADER + 2)
+        receive_more(fd, got, &is_end);
+    grew(f);
+    begin_segment(f);
+    print(f, SL_STD_OUT, 1, "1\n");
+    begin_segment(f);
+    print(f, SL_STD_OUT, 1, "2\n");
+    delete_segment(f, 10);
+    grew(f);
+    while (!is_end)
+        receive_more(fd, got, &is_end);
+    close(fd);
+    text = frames_text(got->data, got->len);
+    g_assert_cmpstr(
+        text, ==,
+        "out: 0\nsystem: error grabbing logs: 10 bytes are no longer there: rotated away, or damaged\n");
+    tap_expect(&tapped, "out: 0\nsystem: 10 bytes of output are lost: this client read too slowly\n");
+    run_over(f);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -703,6 +851,12 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
         g_test_add(tests[i].name, Fixture, GINT_TO_POINTER(false), setup, tests[i].run, teardown);
-    g_test_add("/core/log/tty-lines-are-bare", Fixture, GINT_TO_POINTER(true), setup, test_tty, teardown);
+    g_test_add("/core/log/tty-lines-are-bare", Fixture, GINT_TO_POINTER(HAS_TTY), setup, test_tty, teardown);
+    g_test_add("/core/log/a-rotated-log-reads-as-one", Fixture, GINT_TO_POINTER(IS_ROTATED), setup,
+               test_rotated_log_reads_as_one, teardown);
+    g_test_add("/core/log/readers-hold-what-rotation-deletes", Fixture, GINT_TO_POINTER(IS_ROTATED), setup,
+               test_readers_hold_what_rotation_deletes, teardown);
+    g_test_add("/core/log/what-is-lost-to-a-reader-is-said", Fixture, GINT_TO_POINTER(IS_ROTATED), setup,
+               test_lost_segments_are_said, teardown);
     return g_test_run();
 }

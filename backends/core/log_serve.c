@@ -8,10 +8,10 @@
 typedef struct Serving {
     atomic_int refs; /* the feed's and the handler's */
     SlLogSeat seat;
-    SlLogLines *lines; /* NULL: the file as it stands, from at on */
+    SlLogLines *lines; /* NULL: the files as they stand, from at on */
     uint64_t at;
     bool
-        is_glance; /* at a run that goes on: ends where the log ended, and shows no line that is still being written */
+        is_glance; /* at a run that goes on: ends where the log ended, shows no line that is still being written */
 } Serving;
 
 static void
@@ -26,11 +26,18 @@ serving_unref(Serving *serving)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Serving, serving_unref)
 
 static SlPull
-pull_range(Serving *serving, int fd, uint64_t limit, SlPiece *ret_piece)
+pull_range(Serving *serving, uint64_t limit, SlPiece *ret_piece)
 {
-    if (serving->at >= limit)
+    SlLogPart part;
+
+    if (serving->at >= limit ||
+        sl_log_seat_find(&serving->seat, serving->at, &part, &serving->at) != SL_LOG_PLACE_FOUND ||
+        serving->at >= limit)
         return SL_PULL_END;
-    *ret_piece = (SlPiece){ .file = fd, .offset = (off_t)serving->at, .n = limit - serving->at };
+    sl_log_seat_passed(&serving->seat, serving->at);
+    limit = MIN(limit, part.end);
+    *ret_piece =
+        (SlPiece){ .file = part.fd, .offset = (off_t)(serving->at - part.base), .n = limit - serving->at };
     serving->at = limit;
     return SL_PULL_PIECE;
 }
@@ -56,20 +63,24 @@ pull_lines(Serving *serving, uint64_t limit, bool is_final, SlPiece *ret_piece)
     return SL_PULL_END;
 }
 
+static SlLogPlace
+find_part(void *user, uint64_t offset, SlLogPart *ret_part, uint64_t *ret_offset)
+{
+    return sl_log_seat_find(user, offset, ret_part, ret_offset);
+}
+
 static SlPull
 serving_pull(void *user, SlPiece *ret_piece)
 {
     Serving *serving = user;
     bool is_final;
     uint64_t limit = sl_log_seat_limit(&serving->seat, &is_final);
-    int fd, index_fd;
 
-    if (limit == 0 || !sl_log_seat_files(&serving->seat, &fd, &index_fd))
+    if (limit == 0)
         return is_final ? SL_PULL_END : SL_PULL_WAIT;
     if (!serving->lines)
-        return pull_range(serving, fd, limit, ret_piece);
-    if (!sl_log_lines_has_files(serving->lines))
-        sl_log_lines_set_files(serving->lines, fd, index_fd);
+        return pull_range(serving, limit, ret_piece);
+    sl_log_seat_passed(&serving->seat, sl_log_lines_at(serving->lines));
     return pull_lines(serving, limit, is_final, ret_piece);
 }
 
@@ -95,7 +106,6 @@ serving_new(SlLog *log, const SlLogQuery *query, GError **error)
     bool has_tty = sl_log_has_tty(log), is_running;
     Serving *serving = g_new0(Serving, 1);
     uint64_t length;
-    int fd, index_fd;
 
     serving->refs = 1;
     if (!sl_log_seat_take(&serving->seat, log, query->follow ? SL_LOG_FOLLOW_RUNNING : SL_LOG_FOLLOW_NOT,
@@ -107,10 +117,8 @@ serving_new(SlLog *log, const SlLogQuery *query, GError **error)
         return serving;
     serving->is_glance = is_running && !query->follow;
     serving->lines = sl_log_lines_new(query, has_tty);
-    if (sl_log_seat_files(&serving->seat, &fd, &index_fd)) {
-        sl_log_lines_set_files(serving->lines, fd, index_fd);
-        sl_log_lines_seek(serving->lines, length, !is_running);
-    }
+    sl_log_lines_set_source(serving->lines, find_part, &serving->seat);
+    sl_log_lines_seek(serving->lines, length, !is_running);
     return serving;
 }
 

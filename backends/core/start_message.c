@@ -71,6 +71,7 @@ sl_start_message(SlContainer *container)
     g_auto(GStrv) env = environment(container, config->user, config->tty, NULL);
     json_t *argv = sl_json_strings(config->entrypoint);
     json_t *cmd = sl_json_strings(config->cmd);
+    SlLogKeeping keeping = sl_log_config_keeping(&config->host_config.log_config);
     json_t *message;
 
     json_array_extend(argv, cmd);
@@ -79,6 +80,8 @@ sl_start_message(SlContainer *container)
                         container->id, "argv", argv, "hostname", config->hostname, "tty", config->tty,
                         "open_stdin", config->open_stdin, "stdin_once", config->stdin_once, "rlimits",
                         rlimits(&config->host_config));
+    json_object_set_new(message, "log_max_size", json_integer(keeping.max_size));
+    json_object_set_new(message, "log_max_files", json_integer(keeping.max_files));
     put_process(message, env, config->working_dir, config->user, config->host_config.console_size);
     return message;
 }

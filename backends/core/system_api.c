@@ -84,8 +84,9 @@ add_driver(json_t *info, SlCore *core)
     json_object_set_new(info, "Driver", json_string(core->driver->ops.name));
     json_object_set_new(info, "DriverStatus", pairs);
     json_object_set_new(info, "Plugins",
-                        json_pack("{s:[s], s:[s, s, s], s:n, s:[s]}", "Volume", "local", "Network", "bridge",
-                                  "host", "null", "Authorization", "Log", "json-file"));
+                        json_pack("{s:[s], s:[s, s, s], s:n, s:[s, s]}", "Volume", "local", "Network",
+                                  "bridge", "host", "null", "Authorization", "Log", "json-file", "local"));
+    json_object_set_new(info, "LoggingDriver", json_string(sl_log_defaults_driver(&core->log_defaults)));
     json_object_set_new(info, "DefaultRuntime", json_string("sandbox"));
     json_object_set_new(info, "Runtimes", json_pack("{s:{s:s}}", "sandbox", "path", "sockerless-sandbox"));
 }
@@ -103,7 +104,6 @@ add_limits(json_t *info)
     for (size_t i = 0; i < G_N_ELEMENTS(absent); i++)
         json_object_set_new(info, absent[i], json_false());
     json_object_set_new(info, "LiveRestoreEnabled", json_true()); /* agents outlive the daemon */
-    json_object_set_new(info, "LoggingDriver", json_string("json-file"));
     json_object_set_new(info, "CgroupDriver", json_string("none"));
     json_object_set_new(info, "CgroupVersion", json_string("2"));
 }

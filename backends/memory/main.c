@@ -20,6 +20,7 @@ typedef struct BackendConfig {
     char *agent, *sandbox, *base_image;
     char *builtin_images;
     char **registry_mirror, **insecure_registry;
+    char *log_driver, **log_opt;
     bool allow_insecure_tcp, help, version;
     SlTlsSettings tls;
     char *token_file;
@@ -46,6 +47,10 @@ static const SlSetting settings[] = {
                "asked before docker.io; may repeat"),
     SL_SETTING(BackendConfig, insecure_registry, "insecure-registry", SL_SETTING_STRV, "HOST",
                "may be plain HTTP; may repeat"),
+    SL_SETTING(BackendConfig, log_driver, "log-driver", SL_SETTING_STRING, "NAME",
+               "of containers that name none: json-file, local or none"),
+    SL_SETTING(BackendConfig, log_opt, "log-opt", SL_SETTING_STRV, "NAME=VALUE",
+               "its options, as max-size=10m; may repeat"),
     SL_SETTING(
         BackendConfig, allow_insecure_tcp, "allow-insecure-tcp", SL_SETTING_BOOL, NULL,
         "listen beyond loopback with neither --tlsverify nor a token: whoever reaches it controls this "
@@ -196,7 +201,9 @@ serve(const BackendConfig *config, const sigset_t *stop_signals, GError **error)
                                          .registry_mirrors = config->registry_mirror,
                                          .insecure_registries = config->insecure_registry,
                                          .builtin_images = config->builtin_images,
-                                         .base_tar = config->base_image },
+                                         .base_tar = config->base_image,
+                                         .log_driver = config->log_driver,
+                                         .log_opts = config->log_opt },
                         error);
     if (!core)
         return false;

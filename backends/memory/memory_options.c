@@ -28,8 +28,6 @@ const SlOption memory_options[] = {
     REFUSED("HostConfig.VolumesFrom", later_volumes),
     REFUSED("HostConfig.VolumeDriver", later_volumes),
     REFUSED("HostConfig.Tmpfs", later_volumes),
-    REFUSED("HostConfig.LogConfig.Type!=json-file", "use json-file, the only log driver of this release"),
-    NO_EFFECT("HostConfig.LogConfig.Config", "logs are kept whole in this release"),
     NO_EFFECT("HostConfig.NetworkMode=host", "containers have no network in this release"),
     REFUSED("HostConfig.NetworkMode!=default|bridge|host|none", later_network),
     REFUSED("HostConfig.PortBindings", later_network),

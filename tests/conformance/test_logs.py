@@ -167,3 +167,87 @@ def test_logs_after_a_kill_have_every_byte(engine):
     engine.post(f"/containers/{cid}/kill")
     engine.wait(cid)
     assert engine.logs(cid)[0].count(b"\n") == 5000
+
+
+# ---- log drivers and their options ----
+
+def log_config(kind, **options):
+    return {"HostConfig": {"LogConfig": {"Type": kind, "Config": {name.replace("_", "-"): value for name, value in options.items()}}}}
+
+
+@pytest.mark.parametrize("kind, options, message", [
+    ("foo", {}, 'error looking up logging plugin foo: plugin "foo" not found'),
+    ("json-file", {"foo": "1"}, "unknown log opt 'foo' for json-file log driver"),
+    ("local", {"tag": "x"}, "unknown log opt 'tag' for log driver local"),
+    ("json-file", {"mode": "bad"}, "logger: logging mode not supported: bad"),
+    ("json-file", {"max_buffer_size": "1m"}, "logger: max-buffer-size option is only supported with 'mode=non-blocking'"),
+])
+def test_unknown_log_drivers_and_options_are_refused(engine, kind, options, message):
+    body = {"Image": engine.image, "Cmd": ["true"], **log_config(kind, **options)}
+    reply = engine.request("POST", "/containers/create", body, timeout=60)  # Docker looks long for a plugin
+    assert (reply.status, reply.message) == (400, message)
+
+
+def test_a_wrong_log_size_stops_create_or_start(engine):
+    reply = engine.post("/containers/create", {"Image": engine.image, "Cmd": ["true"], **log_config("json-file", max_size="xx")})
+    if engine.is_control:  # Docker notices at start
+        reply = engine.post(f"/containers/{reply.json['Id']}/start")
+    assert reply.status >= 400
+    assert reply.message == "failed to initialize logging driver: invalid size: 'xx'"
+
+
+def test_driver_none_attaches_and_has_no_logs(engine):
+    cid = engine.create("seq", "3", host=log_config("none")["HostConfig"])
+    with engine.attach(cid, stream=1, stdout=1) as client:
+        engine.start(cid)
+        assert demux(client.rest())[0] == b"1\n2\n3\n"
+    reply = engine.get(f"/containers/{cid}/logs", stdout=1)
+    assert (reply.status, reply.message) == (501, "configured logging driver does not support reading")
+
+
+def test_driver_local_keeps_logs(engine):
+    cid = engine.create("seq", "3", host=log_config("local")["HostConfig"])
+    engine.start(cid)
+    engine.wait(cid)
+    assert engine.logs(cid)[0] == b"1\n2\n3\n"
+
+
+def test_details_are_the_labels_and_variables_asked_for(engine):
+    cid = engine.create("echo", "x", Labels={"a": "1 2", "b": "y", "c": "no"}, Env=["E=v"],
+                        host=log_config("json-file", labels="b,a,zz", env="E", tag="t-{{.Name}}")["HostConfig"])
+    engine.start(cid)
+    engine.wait(cid)
+    name = engine.inspect(cid)["Name"][1:]
+    assert engine.logs(cid, details=1)[0] == f"E=v,a=1+2,b=y,tag=t-{name} x\n".encode()
+
+
+def test_rotation_keeps_the_last_lines(engine):
+    cid = engine.create("seq", "200000", host=log_config("json-file", max_size="100k", max_file="3")["HostConfig"])
+    engine.start(cid)
+    engine.wait(cid, timeout=60)
+    lines = engine.logs(cid)[0].split()
+    assert lines[-1] == b"200000"
+    assert [int(line) for line in lines] == list(range(int(lines[0]), 200001))
+    assert 1000 < len(lines) < 100000
+    assert engine.logs(cid, tail="2")[0] == b"199999\n200000\n"
+
+
+def test_attach_loses_nothing_to_rotation(engine):
+    cid = engine.create("seq", "200000", host=log_config("json-file", max_size="20k", max_file="1")["HostConfig"])
+    expected = b"".join(b"%d\n" % i for i in range(1, 200001))
+    with engine.attach(cid, stream=1, stdout=1) as client:
+        engine.start(cid)
+        assert demux(client.rest(60))[0] == expected
+
+
+def test_follow_loses_nothing_to_rotation(engine):
+    if engine.is_control:
+        pytest.skip("Docker's follower misses files that are rotated away")
+    cid = engine.create("sh", "-c", "read x; seq 100000; echo end", OpenStdin=True, StdinOnce=True,
+                        host=log_config("json-file", max_size="20k", max_file="2")["HostConfig"])
+    with engine.attach(cid, stream=1, stdin=1) as client:
+        engine.start(cid)
+        with engine.open("GET", f"/containers/{cid}/logs", query={"follow": 1, "stdout": 1}) as stream:
+            client.write(b"go\n")
+            lines = demux(stream.body(timeout=60))[0].split()
+    assert lines == [b"%d" % i for i in range(1, 100001)] + [b"end"]
