@@ -37,7 +37,7 @@ typedef struct SlImagesConfig {
     /* A container that uses the image: its short id (g_free), a running one first; NULL: none. Called without
      * locks held that a lookup here needs. May be NULL. */
     char *(*find_user)(void *user, const char *image_id, bool *ret_is_running);
-    /* Event of type "image": action "pull", "tag", "untag", "delete"; actor is the reference or the id;
+    /* Event of type "image": action "pull", "tag", "untag", "delete", "load", "save", "prune"; actor is the reference or the id ("" of a prune);
      * attributes are taken. Called without locks held. May be NULL. */
     void (*emit)(void *user, const char *action, const char *actor, json_t *attributes);
     void *user;

@@ -278,6 +278,9 @@ sl_images_prune(SlImages *images, const char *filters, json_t **ret_report, GErr
         json_decref(deleted);
         deleted = json_null();
     }
+    if (images->config.emit)
+        images->config.emit(images->config.user, "prune", "",
+                            json_pack("{s:o}", "reclaimed", json_sprintf("%" G_GINT64_FORMAT, bytes)));
     *ret_report = json_pack("{s:o, s:I}", "ImagesDeleted", deleted, "SpaceReclaimed", (json_int_t)bytes);
     return true;
 }

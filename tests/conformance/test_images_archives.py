@@ -5,6 +5,8 @@ import io
 import json
 import lzma
 import tarfile
+import threading
+import time
 import uuid
 
 import pytest
@@ -207,6 +209,16 @@ def test_prune_takes_dangling_images(engine, image):
     assert engine.get(f"/images/{image.id}/json").status == 404
 
 
+def test_archives_and_prunes_are_events(engine, image):
+    since = str(int(time.time()) - 1)
+    load(engine, tar_of(image.docker(RepoTags=None)))
+    engine.get(f"/images/{image.id}/get")
+    engine.post("/images/prune", filters={"dangling": ["true"]})
+    events = engine.events(since, str(int(time.time()) + 1), type=["image"])
+    assert ["load", "save", "delete"] == [event["Action"] for event in events if event["Actor"]["ID"] == image.id]
+    assert [event for event in events if event["Action"] == "prune" and int(event["Actor"]["Attributes"]["reclaimed"]) > 0]
+
+
 def test_cli_image_prune(engine, image):
     load(engine, tar_of(image.docker(RepoTags=None)))
     assert image.id[7:] in engine.docker("image", "prune", "-f").replace("sha256:", "")
@@ -245,3 +257,51 @@ def test_what_a_crash_left_is_swept_at_start(apart, folder):
     assert {path.name for path in blobs.iterdir()} == before
     assert not (rootfs / ("1" * 64)).exists() and not (rootfs / f".{'2' * 64}.tmp").exists()
     assert pair.engine.get(f"/images/{image.name}/json").json["Id"] == image.id
+
+
+@pytest.mark.differs("20.10 answers some of these with 500")
+def test_loads_removals_prunes_and_creates_side_by_side(engine):
+    """Whoever loses a race hears so; what is accepted is whole, whatever is swept meanwhile."""
+    images = [Image(LAYERS[0], {"own": bytes([i])}) for i in range(3)]
+    archives = [tar_of(image.docker()) for image in images]
+    wrong, rounds = [], 12
+
+    def expect(reply, *allowed):
+        if reply.status not in allowed:
+            wrong.append(reply)
+        return reply
+
+    def loads():
+        for i in range(rounds):
+            if b"Loaded image" not in expect(load(engine, archives[i % 3]), 200).body:
+                wrong.append("not loaded")
+
+    def removals():
+        for i in range(rounds):
+            expect(engine.delete(f"/images/{images[i % 3].id}", force=1), 200, 404, 409)
+            expect(engine.post("/images/prune"), 200, 409)
+
+    def creates():
+        for i in range(rounds):
+            reply = expect(engine.post("/containers/create", {"Image": images[i % 3].id}), 201, 404)
+            if reply.status == 201:
+                expect(engine.delete(f"/containers/{reply.json['Id']}"), 204)
+
+    def saves():
+        for i in range(rounds):
+            reply = expect(engine.get(f"/images/{images[i % 3].id}/get"), 200, 404)
+            if reply.status == 200 and "manifest.json" not in tarfile.open(fileobj=io.BytesIO(reply.body)).getnames():
+                wrong.append("cut short")
+    threads = [threading.Thread(target=work) for work in (loads, loads, removals, creates, saves)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong, wrong[:3]
+    for image, archive in zip(images, archives):
+        assert load(engine, archive).status == 200
+        assert engine.get(f"/images/{image.id}/get").status == 200
+        created = engine.post("/containers/create", {"Image": image.id})
+        assert created.status == 201
+        engine.delete(f"/containers/{created.json['Id']}")
+        engine.delete(f"/images/{image.id}", force=1)
