@@ -475,6 +475,7 @@ SlFeed *
 sl_call_feed(SlCall *call, SlFraming framing, const char *content_type, const SlFeedOps *ops, void *user,
              GError **error)
 {
+    bool is_answer = framing == SL_FRAMING_CHUNKED;
     SlFeed *feed;
 
     if (!can_become_stream(call, error))
@@ -492,6 +493,8 @@ sl_call_feed(SlCall *call, SlFraming framing, const char *content_type, const Sl
     }
     feed = sl_relay_feed(call->server->config.relay, sl_call_take(call), framing, call->out->str,
                          call->out->len, ops, user);
+    if (is_answer)
+        sl_feed_be_answer(feed);
     g_string_truncate(call->out, 0);
     return feed;
 }

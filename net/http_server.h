@@ -151,7 +151,7 @@ bool sl_call_begin_length(SlCall *call, unsigned status, const char *content_typ
 SlStream *sl_call_hijack(SlCall *call, const char *content_type, GError **error);
 /* Gives up the connection without writing anything: the caller writes the whole answer, head included (a proxy joining raw streams). */
 SlStream *sl_call_take(SlCall *call); /* counts as 200 for done */
-/* A hijack fed by ops. framing: SL_FRAMING_RAW hijacks as above; SL_FRAMING_CHUNKED answers 200 with chunks, Connection: close (raw for HTTP/1.0). The head goes
- * out at once. The feed's reference is the caller's. NULL on error, user then untouched. */
+/* A hijack fed by ops. framing: SL_FRAMING_RAW hijacks as above; SL_FRAMING_CHUNKED answers 200 with chunks, Connection: close (raw for HTTP/1.0), and the feed is
+ * an answer (sl_feed_be_answer). The head goes out at once. The feed's reference is the caller's. NULL on error, user then untouched. */
 SlFeed *sl_call_feed(SlCall *call, SlFraming framing, const char *content_type, const SlFeedOps *ops,
                      void *user, GError **error);

@@ -77,6 +77,10 @@ void sl_feed_kick(SlFeed *feed);
 /* Ends it from our side: what was pulled is still written, then the stream is closed. Any thread. */
 void sl_feed_end(SlFeed *feed);
 
+/* The stream is an answer that a client waits for, not a conversation: once the client has ended its input and there is nothing to tell it, it has left, and
+ * the feed ends broken. An answer that is still being told is told to its end. Any thread. */
+void sl_feed_be_answer(SlFeed *feed);
+
 /*
  * A queue as source: for events, wait and anything that comes in small blocks. sl_queue_ops is the ops table, the queue its user; the queue is
  * freed by the feed's end and the creator's sl_queue_unref, whichever is last.

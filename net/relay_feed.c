@@ -38,7 +38,7 @@ struct SlFeed {
     char *input; /* n_input bytes from input_at on, which push has not taken yet */
     uint32_t n_head, input_at, n_input;
     atomic_int refs;
-    atomic_bool is_kicked, must_end, must_break, is_over;
+    atomic_bool is_kicked, must_end, must_break, is_over, is_answer;
     uint8_t framing, state, n_lead, n_trail;
     bool has_output; /* head to trail hold something */
     bool wants_out;  /* the client took no more: nothing is written until it does */
@@ -375,6 +375,11 @@ feed_work(SlFeed *feed)
         feed_finish(feed, feed->state != FEED_LINGERING);
         return;
     }
+    if (atomic_load(&feed->is_answer) && is_leaving && feed->state == FEED_OPEN && !feed->has_output &&
+        !feed->wants_out) {
+        feed_finish(feed, true);
+        return;
+    }
     if (feed->state == FEED_LINGERING && is_leaving) {
         feed_finish(feed, false);
         return;
@@ -463,6 +468,13 @@ void
 sl_feed_break(SlFeed *feed)
 {
     atomic_store(&feed->must_break, true);
+    sl_feed_kick(feed);
+}
+
+void
+sl_feed_be_answer(SlFeed *feed)
+{
+    atomic_store(&feed->is_answer, true);
     sl_feed_kick(feed);
 }
 

@@ -427,6 +427,29 @@ test_eof_is_told_once(void)
     }
 }
 
+/* Over TCP the end of input is all that tells of a client that left. */
+static void
+test_answer_ends_with_its_client(void)
+{
+    for (int i = 0; i < 2; i++) {
+        g_auto(Owner) owner = { 0 };
+        g_autoptr(SlFeed) feed = NULL;
+        sl_autofd int client = -1;
+
+        owner_init(&owner);
+        feed = feed_start(i == 1, SL_FRAMING_CHUNKED, "H", &source_ops, &owner, &client);
+        sl_feed_be_answer(feed);
+        expect(client, "H");
+        owner_add(&owner, "all");
+        owner.ends = i == 0;
+        shutdown(client, SHUT_WR); /* it still gets what there is */
+        sl_feed_kick(feed);
+        expect(client, i == 0 ? "3\r\nall\r\n0\r\n\r\n" : "3\r\nall\r\n");
+        wait_for(&owner.n_done, 1);
+        g_assert_true(atomic_load(&owner.is_broken) == (i == 1));
+    }
+}
+
 static void
 test_client_that_leaves(void)
 {
@@ -600,6 +623,7 @@ main(int argc, char **argv)
     g_test_add_func("/net/feed-breaks-on-a-file-that-is-too-short", test_short_file);
     g_test_add_func("/net/feed-stops-reading-what-nobody-takes", test_push_back_pressure);
     g_test_add_func("/net/feed-tells-eof-once-and-writes-on", test_eof_is_told_once);
+    g_test_add_func("/net/feed-answer-ends-with-its-client", test_answer_ends_with_its_client);
     g_test_add_func("/net/feed-notices-a-client-that-left", test_client_that_leaves);
     g_test_add_func("/net/feed-without-output-stays-until-ended", test_sink_without_output);
     g_test_add_func("/net/feed-end-writes-what-was-pulled", test_end_writes_what_was_pulled);
