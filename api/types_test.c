@@ -145,6 +145,43 @@ test_update_shares_the_resources(void)
     g_assert_cmpstr(update.restart_policy.name, ==, "always");
 }
 
+/* What is stored of a container reads back as the container. */
+static void
+test_sparse_reads_back_the_same(void)
+{
+    static const char *const texts[] = {
+        "{\"Image\":\"a\"}",
+        "{\"Image\":\"a\",\"Cmd\":[],\"Entrypoint\":[\"\"],\"Env\":[\"A=\"],\"Tty\":true,\"User\":\"\","
+        "\"Labels\":{},"
+        "\"ExposedPorts\":{\"80/tcp\":{}},\"StopTimeout\":0,\"HostConfig\":{\"PidsLimit\":0,\"Memory\":5,"
+        "\"MemorySwappiness\":0,\"OomKillDisable\":false,\"Dns\":[],\"ConsoleSize\":[0,0],\"Ulimits\":[],"
+        "\"Devices\":[{\"PathOnHost\":\"/dev/null\",\"PathInContainer\":\"\",\"CgroupPermissions\":\"\"}],"
+        "\"LogConfig\":{\"Type\":\"local\",\"Config\":{\"max-size\":\"1m\"}},\"RestartPolicy\":{\"Name\":"
+        "\"always\"}}}",
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autoptr(json_t) in = parse(texts[i]);
+        g_autoptr(json_t) sparse = NULL;
+        g_autoptr(json_t) before = NULL;
+        g_autoptr(json_t) after = NULL;
+        g_autofree char *text = NULL;
+        g_auto(DkContainerCreate) create = { 0 };
+        g_auto(DkContainerCreate) again = { 0 };
+
+        g_assert_true(sl_json_read(in, dk_container_create_fields, &create, "test", NULL));
+        before = sl_json_write(dk_container_create_fields, &create);
+        sparse = sl_json_write_sparse(dk_container_create_fields, &create);
+        text = sl_json_dump(sparse);
+        g_assert_cmpuint(strlen(text), <=, strlen(texts[i]) + 40);
+        g_assert_true(sl_json_read(sparse, dk_container_create_fields, &again, "test", NULL));
+        after = sl_json_write(dk_container_create_fields, &again);
+        g_assert_true(json_equal(before, after));
+        g_assert_true(create.host_config.has_pids_limit == again.host_config.has_pids_limit);
+        g_assert_true(!create.cmd == !again.cmd);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -154,5 +191,6 @@ main(int argc, char **argv)
     g_test_add_func("/api/types/create-begins-as-a-config", test_create_is_one_struct_with_a_config_in_front);
     g_test_add_func("/api/types/wrong-members-are-named", test_wrong_members_are_named);
     g_test_add_func("/api/types/update-shares-the-resources", test_update_shares_the_resources);
+    g_test_add_func("/api/types/sparse-reads-back-the-same", test_sparse_reads_back_the_same);
     return g_test_run();
 }

@@ -537,6 +537,62 @@ sl_json_write(const SlJsonField *fields, const void *record)
     return object;
 }
 
+/* Whether the member is as in a cleared struct. */
+static bool
+is_clear(const SlJsonField *field, const void *record)
+{
+    const void *member = const_member_of(field, record);
+    const int *pair = member;
+
+    if (field->flags & SL_JSON_PRESENCE)
+        return !*((const bool *)record + field->present);
+    switch (field->kind) {
+    case SL_JSON_STRING:
+    case SL_JSON_STRV:
+    case SL_JSON_MAP:
+    case SL_JSON_ANY:
+        return !*(void *const *)member;
+    case SL_JSON_BOOL:
+        return !*(const bool *)member;
+    case SL_JSON_INT:
+        return *(const int *)member == 0;
+    case SL_JSON_INT64:
+        return *(const int64_t *)member == 0;
+    case SL_JSON_DOUBLE:
+        return *(const double *)member == 0;
+    case SL_JSON_ARRAY:
+        return !((const SlJsonArray *)member)->items;
+    case SL_JSON_INT_PAIR:
+        return pair[0] == 0 && pair[1] == 0;
+    case SL_JSON_OBJECT:
+        return false;
+    }
+    g_assert_not_reached();
+}
+
+json_t *
+sl_json_write_sparse(const SlJsonField *fields, const void *record)
+{
+    json_t *object = json_object();
+
+    for (const SlJsonField *field = fields; field->key; field++) {
+        bool is_null;
+        json_t *value;
+
+        if ((field->flags & SL_JSON_READ_ONLY) || is_clear(field, record))
+            continue;
+        if (field->kind == SL_JSON_OBJECT)
+            value = sl_json_write_sparse(field->nested, const_member_of(field, record));
+        else
+            value = write_member(field, const_member_of(field, record), &is_null);
+        if (field->kind == SL_JSON_OBJECT && json_object_size(value) == 0)
+            json_decref(value);
+        else
+            json_object_set_new_nocheck(object, field->key, value);
+    }
+    return object;
+}
+
 /* ---- text ---- */
 
 static bool

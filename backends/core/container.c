@@ -200,12 +200,26 @@ state_from_json(json_t *json, SlState *state, GError **error)
     return true;
 }
 
+/* The config's own text, which ends the document: it is put there by sl_container_to_document. No string can hold this key, as its quotes
+ * would be escaped. */
+static char *
+config_of_document(const char *document)
+{
+    static const char key[] = ",\"config\":";
+    const char *config = strstr(document, key);
+    const char *end = strrchr(document, '}');
+
+    config = config ? config + strlen(key) : NULL;
+    return config && end > config ? g_strndup(config, (gsize)(end - config)) : NULL;
+}
+
 SlContainer *
 sl_container_from_document(SlCore *core, const char *id, const char *document, GError **error)
 {
     g_autoptr(json_t) root = sl_json_parse(document, strlen(document), "stored container", error);
     g_auto(DkContainerCreate) config = { 0 };
     g_autoptr(SlContainer) container = NULL;
+    g_autofree char *config_text = NULL;
     const char *name, *image_id, *image = NULL, *rootfs = NULL, *token, *handle = NULL, *message = NULL;
     json_t *state_json, *config_json;
     json_int_t created_ns;
@@ -220,8 +234,11 @@ sl_container_from_document(SlCore *core, const char *id, const char *document, G
     }
     if (!sl_json_read(config_json, dk_container_create_fields, &config, "stored container", error))
         return NULL;
+    config_text = config_of_document(document);
+    if (!config_text)
+        config_text = sl_json_dump(config_json); /* written by other hands */
 
-    container = sl_container_new(core, id, &config, sl_json_dump(config_json));
+    container = sl_container_new(core, id, &config, g_steal_pointer(&config_text));
     if (!state_from_json(state_json, &container->state, error))
         return NULL;
     container->name = g_strdup(name);

@@ -286,7 +286,7 @@ create_from(SlCore *core, SlCancel *cancel, const char *name, DkContainerCreate 
         !sl_log_config_complete(&config->host_config.log_config, &core->log_defaults, warnings, error))
         return NULL;
 
-    merged = sl_json_write(dk_container_create_fields, config);
+    merged = sl_json_write_sparse(dk_container_create_fields, config);
     container = sl_container_new(core, id, config, sl_json_dump(merged));
     container->created_ns = sl_clock_now_ns();
     container->image_name = g_strdup(container->config.image);
