@@ -1,5 +1,6 @@
 #include "backends/core/container.h"
 
+#include "backends/core/container_networks.h"
 #include "backends/core/exec.h"
 #include "backends/core/update.h"
 
@@ -23,6 +24,7 @@ sl_container_new(SlCore *core, const char *id, DkContainerCreate *config, char *
     container->state.auto_remove = container->config.host_config.auto_remove;
     sl_restart_policy_read(&container->config.host_config.restart_policy, &container->state.restart, NULL);
     container->waiters = g_ptr_array_new();
+    container->endpoints = g_ptr_array_new_with_free_func((GDestroyNotify)sl_attachment_free);
     container->execs = g_ptr_array_new_with_free_func((GDestroyNotify)sl_exec_unref);
     g_queue_init(&container->ended_execs);
     container->stdin_feeds = g_ptr_array_new_with_free_func((GDestroyNotify)sl_feed_unref);
@@ -51,6 +53,7 @@ sl_container_unref(SlContainer *container)
     sl_link_unref(container->link);
     sl_log_unref(container->log);
     g_ptr_array_unref(container->waiters);
+    g_ptr_array_unref(container->endpoints);
     g_ptr_array_unref(container->execs);
     g_queue_clear_full(&container->ended_execs, g_free);
     g_ptr_array_unref(container->stdin_feeds);
@@ -150,10 +153,11 @@ sl_container_to_document(SlContainer *container)
     const SlState *state = &container->state;
     g_autofree char *head = NULL;
     g_autoptr(json_t) document =
-        json_pack("{s:s, s:I, s:s*, s:s, s:s*, s:s, s:s*, s:s*, s:o}", "name", container->name, "created_ns",
-                  (json_int_t)container->created_ns, "image", container->image_name, "image_id",
+        json_pack("{s:s, s:I, s:s*, s:s, s:s*, s:s, s:s*, s:s*, s:o, s:o}", "name", container->name,
+                  "created_ns", (json_int_t)container->created_ns, "image", container->image_name, "image_id",
                   container->image_id, "rootfs", container->rootfs, "token", container->token, "handle",
-                  container->handle, "error", container->error, "state", state_to_json(state));
+                  container->handle, "error", container->error, "state", state_to_json(state), "endpoints",
+                  sl_container_endpoints_write(container));
 
     /* The config is text already and never changes: it is put in, not built again. */
     head = sl_json_dump(document);
@@ -221,14 +225,15 @@ sl_container_from_document(SlCore *core, const char *id, const char *document, G
     g_autoptr(SlContainer) container = NULL;
     g_autofree char *config_text = NULL;
     const char *name, *image_id, *image = NULL, *rootfs = NULL, *token, *handle = NULL, *message = NULL;
-    json_t *state_json, *config_json;
+    json_t *state_json, *config_json, *endpoints = NULL;
     json_int_t created_ns;
 
     if (!root)
         return NULL;
-    if (json_unpack(root, "{s:s, s:I, s?s, s:s, s?s, s:s, s?s, s?s, s:o, s:o}", "name", &name, "created_ns",
-                    &created_ns, "image", &image, "image_id", &image_id, "rootfs", &rootfs, "token", &token,
-                    "handle", &handle, "error", &message, "state", &state_json, "config", &config_json) < 0) {
+    if (json_unpack(root, "{s:s, s:I, s?s, s:s, s?s, s:s, s?s, s?s, s:o, s:o, s?o}", "name", &name,
+                    "created_ns", &created_ns, "image", &image, "image_id", &image_id, "rootfs", &rootfs,
+                    "token", &token, "handle", &handle, "error", &message, "state", &state_json, "config",
+                    &config_json, "endpoints", &endpoints) < 0) {
         sl_fail(error, SL_ERROR_SYSTEM, "the stored container has not the members it should have");
         return NULL;
     }
@@ -242,6 +247,8 @@ sl_container_from_document(SlCore *core, const char *id, const char *document, G
     if (!state_from_json(state_json, &container->state, error))
         return NULL;
     container->name = g_strdup(name);
+    if (!sl_container_endpoints_read(container, endpoints, error))
+        return NULL;
     container->created_ns = created_ns;
     container->image_name = g_strdup(image);
     container->image_id = g_strdup(image_id);

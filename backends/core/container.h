@@ -50,6 +50,7 @@ struct SlContainer {
     char *handle;                        /* the driver's, of the last launch */
     SlLink *link;                        /* to the agent, while there is one */
     GBytes *summary_head, *summary_tail; /* of the list, without Status; NULL: to be made */
+    GPtrArray *endpoints;                /* of SlAttachment; changed with turn held */
     GPtrArray *waiters;
     GPtrArray *execs;   /* of SlExec, references: those that run */
     GQueue ended_execs; /* of char *, ids: the oldest first */

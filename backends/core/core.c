@@ -1,10 +1,12 @@
 #include "backends/core/core.h"
 
 #include "backends/core/container.h"
+#include "backends/core/container_networks.h"
 #include "backends/core/containers_api.h"
 #include "backends/core/exec.h"
 #include "backends/core/recover.h"
 #include "backends/core/run.h"
+#include "backends/core/networks_api.h"
 #include "backends/core/system_api.h"
 #include "common/clock.h"
 #include "common/fd.h"
@@ -178,6 +180,13 @@ open_store(SlCore *core, GError **error)
 }
 
 static bool
+open_networks(SlCore *core, GError **error)
+{
+    core->networks = sl_networks_open(core->store, core->events, core->driver, core->engine_id, error);
+    return core->networks;
+}
+
+static bool
 open_images(SlCore *core, const SlCoreConfig *config, GError **error)
 {
     g_autofree char *content = g_build_filename(core->data, "content", NULL);
@@ -215,6 +224,7 @@ load_container(void *user, const char *id, const char *document, GError **error)
 
     if (!container)
         return false;
+    sl_container_reclaim_networks(container);
     g_hash_table_insert(core->by_id, container->id, container);
     g_hash_table_insert(core->by_name, g_strdup(container->name), container);
     g_ptr_array_add(core->in_order, container);
@@ -279,7 +289,8 @@ sl_core_open(const SlCoreConfig *config, GError **error)
         return NULL;
     core->relay = sl_relay_new(core->loop);
     if (!sl_log_defaults_make(config->log_driver, config->log_opts, &core->log_defaults, error) ||
-        !lock_data(core, error) || !open_store(core, error) || !open_images(core, config, error) ||
+        !lock_data(core, error) || !open_store(core, error) || !open_networks(core, error) ||
+        !open_images(core, config, error) ||
         !sl_store_each(core->store, "container", load_container, core, error))
         return NULL;
     if (!sl_core_recover_folders(core, error))
@@ -338,6 +349,7 @@ sl_core_close(SlCore *core)
     g_clear_pointer(&core->by_name, g_hash_table_unref);
     g_clear_pointer(&core->in_order, g_ptr_array_unref);
     g_clear_pointer(&core->by_id, g_hash_table_unref);
+    g_clear_pointer(&core->networks, sl_networks_close);
     g_clear_pointer(&core->events, sl_events_free);
     g_clear_pointer(&core->images, sl_images_close);
     g_clear_pointer(&core->content, sl_content_close);
@@ -359,7 +371,7 @@ SlRoute *
 sl_core_routes_new(void)
 {
     static const SlRoute *const groups[] = { sl_container_routes, sl_exec_routes, sl_image_routes,
-                                             sl_system_routes };
+                                             sl_network_routes, sl_system_routes };
     GArray *routes = g_array_new(TRUE, TRUE, sizeof(SlRoute));
 
     for (size_t i = 0; i < G_N_ELEMENTS(groups); i++)

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 typedef struct SlContainer SlContainer;
+typedef struct SlNetworks SlNetworks;
 
 typedef struct SlCore {
     char *data;        /* folder of all state */
@@ -25,6 +26,7 @@ typedef struct SlCore {
     SlLogDefaults log_defaults;
     SlStore *store;
     SlEvents *events;
+    SlNetworks *networks;
     SlImages *images;
     SlContent *content;
     SlFetcher *fetcher;

@@ -2,6 +2,7 @@
 
 #include "api/names.h"
 #include "backends/core/container_file.h"
+#include "backends/core/container_networks.h"
 #include "backends/core/options.h"
 #include "backends/core/update.h"
 #include "common/clock.h"
@@ -293,7 +294,7 @@ create_from(SlCore *core, SlCancel *cancel, const char *name, DkContainerCreate 
     container->image_id = g_strdup(image->id);
     container->rootfs = g_steal_pointer(&rootfs);
     container->token = sl_id_random_hex(TOKEN_BYTES);
-    if (!reserve_name(container, name, error))
+    if (!sl_container_plan_networks(container, error) || !reserve_name(container, name, error))
         return NULL;
     if (!sl_container_file_create(container, error)) {
         release_name(container);

@@ -65,6 +65,38 @@ default_poll(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const
     return not_supported(driver, "look for a workload", error);
 }
 
+/* Without networks of its own a platform has Docker's three by name only. */
+static bool
+default_network_create(SlDriver *driver, const SlNetworkSpec *network, GError **error)
+{
+    return !network->has_names || not_supported(driver, "make networks", error);
+}
+
+static bool
+default_network_remove(SlDriver *driver, const SlNetworkSpec *network, GError **error)
+{
+    return true;
+}
+
+static bool
+default_network_join(SlDriver *driver, const SlEndpointSpec *endpoint, GError **error)
+{
+    return true;
+}
+
+static bool
+default_network_leave(SlDriver *driver, const SlEndpointSpec *endpoint, GError **error)
+{
+    return true;
+}
+
+static bool
+default_network_configure(SlDriver *driver, const SlLaunchSpec *spec, const SlEndpointSpec *endpoints,
+                          size_t n, GError **error)
+{
+    return true;
+}
+
 static bool
 default_forget(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const char *handle,
                GError **error)

@@ -23,6 +23,24 @@ typedef struct SlLaunchSpec {
     const DkContainerCreate *config; /* merged with the image's */
 } SlLaunchSpec;
 
+/* A network that containers may be on. */
+typedef struct SlNetworkSpec {
+    const char *id, *name;
+    uint32_t subnet; /* host byte order; 0 with prefix 0: none (the networks "host" and "none") */
+    int prefix;
+    bool is_internal; /* no way out */
+    bool has_names;   /* containers find each other by name */
+} SlNetworkSpec;
+
+/* A running container on a network. */
+typedef struct SlEndpointSpec {
+    SlNetworkSpec network;
+    const char *container_id;
+    uint32_t address, gateway; /* 0 without a subnet */
+    const char *mac_address;
+    char **names; /* the first is the container's own; NULL without names */
+} SlEndpointSpec;
+
 typedef enum SlWorkloadState { SL_WORKLOAD_PENDING, SL_WORKLOAD_RUNNING, SL_WORKLOAD_GONE } SlWorkloadState;
 
 typedef struct SlWorkloadStatus {
@@ -68,6 +86,15 @@ struct SlDriverOps {
     /* For a workload whose agent does not answer. */
     bool (*poll)(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const char *handle,
                  SlWorkloadStatus *ret_status, GError **error);
+    /* Networks with a subnet; again for every one when the daemon starts. */
+    bool (*network_create)(SlDriver *driver, const SlNetworkSpec *network, GError **error);
+    bool (*network_remove)(SlDriver *driver, const SlNetworkSpec *network, GError **error);
+    /* The container appears on the network, or is gone from it; both may be repeated. */
+    bool (*network_join)(SlDriver *driver, const SlEndpointSpec *endpoint, GError **error);
+    bool (*network_leave)(SlDriver *driver, const SlEndpointSpec *endpoint, GError **error);
+    /* These are the networks that the container is on: before a launch, and after each change while it runs. */
+    bool (*network_configure)(SlDriver *driver, const SlLaunchSpec *spec, const SlEndpointSpec *endpoints,
+                              size_t n, GError **error);
     /* The container is being removed: give up what the driver holds for it, its files in the folder included. */
     bool (*forget)(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const char *handle,
                    GError **error);
@@ -76,7 +103,10 @@ struct SlDriverOps {
 #define SL_DRIVER_OPS(X)                                                                                     \
     X(close)                                                                                                 \
     X(info)                                                                                                  \
-    X(options) X(create_warning) X(launch) X(agent_setup) X(agent_connect) X(terminate) X(poll) X(forget)
+    X(network_create)                                                                                        \
+    X(network_remove)                                                                                        \
+    X(network_join) X(network_leave) X(network_configure) X(options) X(create_warning) X(launch)             \
+        X(agent_setup) X(agent_connect) X(terminate) X(poll) X(forget)
 #define SL_COUNT_ONE(op) +1
 enum { SL_N_DRIVER_OPS = 0 SL_DRIVER_OPS(SL_COUNT_ONE) };
 _Static_assert(sizeof(SlDriverOps) == sizeof(char *) + SL_N_DRIVER_OPS * sizeof(void (*)(void)),

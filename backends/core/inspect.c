@@ -1,5 +1,6 @@
 #include "backends/core/inspect.h"
 
+#include "backends/core/container_networks.h"
 #include "backends/core/exec.h"
 #include "backends/core/start_message.h"
 #include "backends/core/update.h"
@@ -9,23 +10,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-
-const char *
-sl_container_network_name(SlContainer *container)
-{
-    const char *mode = container->config.host_config.network_mode;
-
-    return strcmp(mode, "default") == 0 ? "bridge" : mode;
-}
-
-json_t *
-sl_container_networks(SlContainer *container)
-{
-    static const DkEndpointSettings none = { 0 };
-
-    return json_pack("{s:o}", sl_container_network_name(container),
-                     sl_json_write(dk_endpoint_settings_fields, &none));
-}
 
 static int64_t
 tree_bytes(int folder_fd)
@@ -96,12 +80,17 @@ host_config_json(const DkHostConfig *config, const SlState *state)
 static json_t *
 network_settings(SlContainer *container)
 {
-    return json_pack("{s:s, s:s, s:{}, s:b, s:s, s:i, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:o}",
-                     "Bridge", "", "SandboxID", "", "Ports", "HairpinMode", false, "LinkLocalIPv6Address", "",
-                     "LinkLocalIPv6PrefixLen", 0, "SecondaryIPAddresses", "SecondaryIPv6Addresses",
-                     "EndpointID", "", "Gateway", "", "GlobalIPv6Address", "", "GlobalIPv6PrefixLen", 0,
-                     "IPAddress", "", "IPPrefixLen", 0, "IPv6Gateway", "", "MacAddress", "", "Networks",
-                     sl_container_networks(container));
+    json_t *settings = json_pack(
+        "{s:s, s:s, s:{}, s:b, s:s, s:i, s:s, s:n, s:n, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s}", "Bridge",
+        "", "SandboxID", "", "Ports", "HairpinMode", false, "LinkLocalIPv6Address", "",
+        "LinkLocalIPv6PrefixLen", 0, "SandboxKey", "", "SecondaryIPAddresses", "SecondaryIPv6Addresses",
+        "EndpointID", "", "Gateway", "", "GlobalIPv6Address", "", "GlobalIPv6PrefixLen", 0, "IPAddress", "",
+        "IPPrefixLen", 0, "IPv6Gateway", "", "MacAddress", "");
+    SL_LOCK_GUARD(&container->lock);
+
+    sl_container_put_default_network(container, settings);
+    json_object_set_new(settings, "Networks", sl_container_networks(container));
+    return settings;
 }
 
 static json_t *

@@ -3,9 +3,6 @@
 
 #include "backends/core/container.h"
 
-/* NetworkSettings.Networks: the network that the container was asked to be on. */
-json_t *sl_container_networks(SlContainer *container);
-const char *sl_container_network_name(SlContainer *container);
 /* Bytes that the container wrote to its filesystem, and these with the image's. */
 int64_t sl_container_written_bytes(SlContainer *container);
 int64_t sl_container_root_bytes(SlContainer *container);

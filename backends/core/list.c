@@ -4,7 +4,7 @@
 #include "backends/core/list.h"
 
 #include "api/filters.h"
-#include "backends/core/container.h"
+#include "backends/core/container_networks.h"
 #include "backends/core/inspect.h"
 #include "common/clock.h"
 #include "common/id.h"
@@ -249,8 +249,7 @@ is_selected(SlContainer *container, const Selection *selection)
            (!dk_filters_get(filters, "exited") ||
             (state.finished_ns && dk_filters_match_exact(filters, "exited", exit_code))) &&
            dk_filters_match_labels(filters, "label", container->config.labels) &&
-           has_ancestor(container, selection) &&
-           dk_filters_match_exact(filters, "network", sl_container_network_name(container)) &&
+           has_ancestor(container, selection) && sl_container_is_on(container, filters) &&
            dk_filters_match_exact(filters, "health", "none") &&
            dk_filters_match_exact(filters, "is-task", "false") && !dk_filters_get(filters, "volume") &&
            !dk_filters_get(filters, "publish") && !dk_filters_get(filters, "expose");

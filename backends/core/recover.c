@@ -1,6 +1,7 @@
 #include "backends/core/recover.h"
 
 #include "backends/core/container.h"
+#include "backends/core/container_networks.h"
 #include "backends/core/container_file.h"
 #include "common/clock.h"
 #include "common/fd.h"
@@ -109,6 +110,7 @@ take_back(SlCore *core, const char *id, bool is_store_new, GPtrArray *taken)
     if (container && is_wanted(container, is_store_new, has_document)) {
         make_name_unique(container);
         settle_state(container);
+        sl_container_reclaim_networks(container);
         sl_warn("container taken back from its folder container=%s name=%s", id, container->name);
         g_ptr_array_add(taken, container);
         index_container(g_steal_pointer(&container));

@@ -1,6 +1,7 @@
 #include "backends/core/run.h"
 
 #include "backends/core/container_file.h"
+#include "backends/core/container_networks.h"
 #include "backends/core/start_message.h"
 
 #include "api/names.h"
@@ -108,7 +109,7 @@ do_launch(SlContainer *container, GError **error)
     pthread_mutex_unlock(&container->lock);
 
     sl_log_run_started(container->log);
-    if (open_folder(container, &folder_fd, &local)) {
+    if (open_folder(container, &folder_fd, &local) && sl_container_join_networks(container, &local)) {
         SlLaunchSpec spec = sl_container_launch_spec(container, folder_fd);
 
         if (launch(container, &spec, &outcome.event, &exit_code, &local)) {
@@ -410,6 +411,10 @@ do_actions(SlContainer *container, const SlPosted *posted, const SlActions *acti
 {
     g_autoptr(GError) local = NULL;
 
+    if (actions->flags & SL_ACTION_RELEASE)
+        sl_container_leave_networks(container);
+    if (posted->event.kind == SL_EVENT_STARTED)
+        sl_container_rejoin_networks(container);
     if ((actions->flags & SL_ACTION_COMMIT) && !sl_container_commit(container, false, &local)) {
         if (posted->event.kind == SL_EVENT_STARTED) {
             g_propagate_error(error, g_steal_pointer(&local));

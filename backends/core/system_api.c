@@ -244,8 +244,6 @@ const SlRoute sl_system_routes[] = {
     { "GET", "/internal/v1/version", system_version, 0 },
     { "POST", "/internal/v1/auth", system_auth, 0 },
     { "GET", "/internal/v1/events", system_events, 0 },
-    { "GET", "/internal/v1/networks", sl_networks_list, 0 },
-    { "GET", "/internal/v1/networks/{id}", sl_network_inspect, 0 },
     { "GET", "/internal/v1/volumes", volumes_list, 0 },
     { "GET", "/internal/v1/volumes/{name}", volume_inspect, 0 },
     { "GET", "/internal/v1/plugins", plugins_list, 0 },

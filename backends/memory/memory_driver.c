@@ -1,6 +1,7 @@
 #include "backends/memory/memory_driver.h"
 
 #include "agent/protocol.h"
+#include "backends/memory/memory_network.h"
 #include "backends/memory/memory_options.h"
 #include "backends/memory/memory_root.h"
 #include "common/failpoint.h"
@@ -22,6 +23,7 @@
 typedef struct MemoryDriver {
     SlDriver base;
     char *agent, *sandbox;
+    MemoryNetworks *networks;
     MemoryRootKind root_kind;
     char *root_reason;
 } MemoryDriver;
@@ -42,6 +44,7 @@ memory_close(SlDriver *driver)
 {
     MemoryDriver *self = memory_driver(driver);
 
+    memory_networks_close(self->networks);
     g_free(self->agent);
     g_free(self->sandbox);
     g_free(self->root_reason);
@@ -59,7 +62,7 @@ memory_info(SlDriver *driver, json_t *status)
                                      self->root_reason ? ": " : "",
                                      self->root_reason ? self->root_reason : ""));
     json_object_set_new(status, "Networking",
-                        json_string("none in this release: containers are not connected"));
+                        json_string("unix sockets between containers; TCP and UDP to the outside"));
 }
 
 static const SlOption *
@@ -119,6 +122,16 @@ spawn_agent(MemoryDriver *self, const SlLaunchSpec *spec, int listener, int log_
 }
 
 static bool
+write_hosts(MemoryDriver *self, const SlLaunchSpec *spec, GError **error)
+{
+    g_autofree char *address = NULL;
+    g_autofree char *gateway = NULL;
+
+    memory_networks_address(self->networks, spec->container_id, &address, &gateway);
+    return memory_root_write_hosts(self->root_kind, spec, address, gateway, error);
+}
+
+static bool
 memory_launch(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, char **ret_handle, GError **error)
 {
     MemoryDriver *self = memory_driver(driver);
@@ -129,7 +142,8 @@ memory_launch(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, char
 
     if (log_fd < 0)
         return sl_fail_errno(error, errno, "opening the agent's log");
-    if (!memory_root_make(self->root_kind, spec, cancel, error))
+    memory_networks_clean(self->networks, spec->container_id);
+    if (!memory_root_make(self->root_kind, spec, cancel, error) || !write_hosts(self, spec, error))
         return false;
     if (!sl_failpoint("driver.root.made"))
         return sl_fail_errno(error, errno, "making the container's filesystem");
@@ -148,9 +162,11 @@ static bool
 memory_agent_setup(SlDriver *driver, const SlLaunchSpec *spec, json_t *start, GError **error)
 {
     MemoryDriver *self = memory_driver(driver);
+    json_t *runtime = json_pack("[s]", self->sandbox);
 
     json_object_set_new(start, "root", memory_root_describe(self->root_kind, spec));
-    json_object_set_new(start, "runtime", json_pack("[s]", self->sandbox));
+    json_object_set_new(start, "runtime", runtime);
+    memory_networks_add_options(self->networks, spec, runtime);
     return true;
 }
 
@@ -231,6 +247,45 @@ memory_create_warning(SlDriver *driver, const SlLaunchSpec *spec)
     return memory_root_native_warning(spec);
 }
 
+static bool
+memory_network_create(SlDriver *driver, const SlNetworkSpec *network, GError **error)
+{
+    return memory_networks_create(memory_driver(driver)->networks, network, error);
+}
+
+static bool
+memory_network_remove(SlDriver *driver, const SlNetworkSpec *network, GError **error)
+{
+    return memory_networks_remove(memory_driver(driver)->networks, network, error);
+}
+
+static bool
+memory_network_join(SlDriver *driver, const SlEndpointSpec *endpoint, GError **error)
+{
+    return memory_networks_join(memory_driver(driver)->networks, endpoint, error);
+}
+
+static bool
+memory_network_leave(SlDriver *driver, const SlEndpointSpec *endpoint, GError **error)
+{
+    return memory_networks_leave(memory_driver(driver)->networks, endpoint, error);
+}
+
+static bool
+memory_network_configure(SlDriver *driver, const SlLaunchSpec *spec, const SlEndpointSpec *endpoints,
+                         size_t n, GError **error)
+{
+    return memory_networks_configure(memory_driver(driver)->networks, spec, endpoints, n, error);
+}
+
+static bool
+memory_forget(SlDriver *driver, SlCancel *cancel, const SlLaunchSpec *spec, const char *handle,
+              GError **error)
+{
+    memory_networks_forget(memory_driver(driver)->networks, spec->container_id);
+    return true;
+}
+
 static const SlDriverOps memory_ops = {
     .name = "memory",
     .close = memory_close,
@@ -242,7 +297,12 @@ static const SlDriverOps memory_ops = {
     .agent_connect = memory_agent_connect,
     .terminate = memory_terminate,
     .poll = memory_poll,
-    /* forget: core (removing the container's folder is all there is to do) */
+    .network_create = memory_network_create,
+    .network_remove = memory_network_remove,
+    .network_join = memory_network_join,
+    .network_leave = memory_network_leave,
+    .network_configure = memory_network_configure,
+    .forget = memory_forget,
 };
 
 static bool
@@ -268,6 +328,11 @@ memory_driver_open(const MemoryConfig *config, GError **error)
     sl_driver_init(&self->base, &memory_ops);
     if (!check_program(config->agent, "agent", &self->agent, error) ||
         !check_program(config->sandbox, "sandbox", &self->sandbox, error)) {
+        memory_close(&self->base);
+        return NULL;
+    }
+    self->networks = memory_networks_open(config->data, error);
+    if (!self->networks) {
         memory_close(&self->base);
         return NULL;
     }

@@ -11,7 +11,8 @@
 
 static const char later_volumes[] =
     "volumes and bind mounts come with a later release; copy the files into an image instead";
-static const char later_network[] = "containers have no network in this release; leave the option out";
+static const char later_ports[] =
+    "published ports come with a later release; connect from a container on the same network";
 static const char no_kernel[] = "the sandbox has no kernel of its own to set it in; leave the option out";
 static const char no_limit[] =
     "the sandbox does not limit this resource in this release. Limitation discarded.";
@@ -21,21 +22,18 @@ static const char no_privilege[] =
 const SlOption memory_options[] = {
     REFUSED("Healthcheck.Test", "health checks come with a later release; leave the option out"),
     NO_EFFECT("Volumes", "kept in the container's own filesystem; volumes come with a later release"),
-    NO_EFFECT("MacAddress", later_network),
+    NO_EFFECT("MacAddress", "nobody sees it here; give it to the network's endpoint"),
     NO_EFFECT("Domainname", "no name service knows it"),
     REFUSED("HostConfig.Binds", later_volumes),
     REFUSED("HostConfig.Mounts", later_volumes),
     REFUSED("HostConfig.VolumesFrom", later_volumes),
     REFUSED("HostConfig.VolumeDriver", later_volumes),
     REFUSED("HostConfig.Tmpfs", later_volumes),
-    NO_EFFECT("HostConfig.NetworkMode=host", "containers have no network in this release"),
-    REFUSED("HostConfig.NetworkMode!=default|bridge|host|none", later_network),
-    REFUSED("HostConfig.PortBindings", later_network),
-    REFUSED("HostConfig.PublishAllPorts", later_network),
-    REFUSED("HostConfig.Links", later_network),
-    NO_EFFECT("HostConfig.Dns", later_network),
-    NO_EFFECT("HostConfig.DnsOptions", later_network),
-    NO_EFFECT("HostConfig.DnsSearch", later_network),
+    NO_EFFECT("HostConfig.NetworkMode=host",
+              "programs reach what is outside; the host's own loopback and ports stay out of reach"),
+    REFUSED("HostConfig.PortBindings", later_ports),
+    REFUSED("HostConfig.PublishAllPorts", later_ports),
+    REFUSED("HostConfig.Links", "put both containers on a network of their own: names resolve there"),
     NO_EFFECT("HostConfig.CapAdd", no_privilege),
     NO_EFFECT("HostConfig.CapDrop", no_privilege),
     NO_EFFECT("HostConfig.Privileged", no_privilege),

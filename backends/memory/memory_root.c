@@ -127,35 +127,79 @@ write_etc_file(int etc_fd, const char *name, const char *text, GError **error)
 }
 
 static char *
-hosts_text(const DkContainerCreate *config)
+hosts_text(const DkContainerCreate *config, const char *address, const char *gateway)
 {
     GString *text = g_string_new("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
 
     for (char **host = config->host_config.extra_hosts; host && *host; host++) {
-        const char *colon = strchr(*host, ':');
+        const char *colon = strchr(*host, ':'), *target = colon ? colon + 1 : NULL;
 
-        if (colon)
-            g_string_append_printf(text, "%s\t%.*s\n", colon + 1, (int)(colon - *host), *host);
+        if (target && strcmp(target, "host-gateway") == 0)
+            target = gateway;
+        if (target)
+            g_string_append_printf(text, "%s\t%.*s\n", target, (int)(colon - *host), *host);
     }
-    g_string_append_printf(text, "127.0.0.1\t%s\n", config->hostname);
+    g_string_append_printf(text, "%s\t%s\n", address ? address : "127.0.0.1", config->hostname);
     return g_string_free(text, FALSE);
+}
+
+static void
+put_list(GString *text, const char *word, char *const *list)
+{
+    if (!list || !*list)
+        return;
+    g_string_append(text, word);
+    for (; *list; list++)
+        g_string_append_printf(text, " %s", *list);
+    g_string_append_c(text, '\n');
+}
+
+/* Names are the sandbox' business (sandbox/net_dns.c); whom it asks is not the guest's. */
+static char *
+resolv_text(const DkHostConfig *host)
+{
+    GString *text = g_string_new("nameserver 127.0.0.11\n");
+    char *const none[] = { (char *)(uintptr_t) "ndots:0", NULL };
+
+    put_list(text, "search", host->dns_search);
+    put_list(text, "options", host->dns_options && *host->dns_options ? host->dns_options : none);
+    return g_string_free(text, FALSE);
+}
+
+/* -1 and errno. */
+static int
+open_etc(int root_fd)
+{
+    if (mkdirat(root_fd, "etc", FOLDER_MODE) < 0 && errno != EEXIST)
+        return -1;
+    return open_in(root_fd, "etc", O_RDONLY | O_DIRECTORY, 0);
 }
 
 static bool
 write_etc(int root_fd, const SlLaunchSpec *spec, GError **error)
 {
-    g_autofree char *hosts = hosts_text(spec->config);
+    g_autofree char *resolv = resolv_text(&spec->config->host_config);
     g_autofree char *hostname = g_strdup_printf("%s\n", spec->config->hostname);
-    sl_autofd int etc_fd = -1;
+    sl_autofd int etc_fd = open_etc(root_fd);
 
-    if (mkdirat(root_fd, "etc", FOLDER_MODE) < 0 && errno != EEXIST)
-        return sl_fail_errno(error, errno, "making /etc of the container");
-    etc_fd = open_in(root_fd, "etc", O_RDONLY | O_DIRECTORY, 0);
     if (etc_fd < 0)
         return sl_fail_errno(error, errno, "opening /etc of the container");
-    return write_etc_file(etc_fd, "hosts", hosts, error) &&
-           write_etc_file(etc_fd, "hostname", hostname, error) &&
-           write_etc_file(etc_fd, "resolv.conf", "", error);
+    return write_etc_file(etc_fd, "hostname", hostname, error) &&
+           write_etc_file(etc_fd, "resolv.conf", resolv, error);
+}
+
+bool
+memory_root_write_hosts(MemoryRootKind kind, const SlLaunchSpec *spec, const char *address,
+                        const char *gateway, GError **error)
+{
+    g_autofree char *hosts = hosts_text(spec->config, address, gateway);
+    sl_autofd int root_fd = openat(spec->folder_fd, kind == MEMORY_ROOT_COPY ? "root" : "upper",
+                                   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    sl_autofd int etc_fd = root_fd >= 0 ? open_etc(root_fd) : -1;
+
+    if (etc_fd < 0)
+        return sl_fail_errno(error, errno, "opening /etc of the container");
+    return write_etc_file(etc_fd, "hosts", hosts, error);
 }
 
 static bool

@@ -17,6 +17,9 @@ const char *memory_root_kind_name(MemoryRootKind kind);
 
 /* Makes what the agent mounts, once per container, with /etc/hosts, /etc/hostname and /etc/resolv.conf in it. */
 bool memory_root_make(MemoryRootKind kind, const SlLaunchSpec *spec, SlCancel *cancel, GError **error);
+/* /etc/hosts anew, as the address may be: before each launch. address, gateway: NULL without a network. */
+bool memory_root_write_hosts(MemoryRootKind kind, const SlLaunchSpec *spec, const char *address,
+                             const char *gateway, GError **error);
 /* The `root` of the agent's start message. */
 json_t *memory_root_describe(MemoryRootKind kind, const SlLaunchSpec *spec);
 /* A sentence when the container's program is a native one that the sandbox stands in for or cannot run (g_free), else NULL. */

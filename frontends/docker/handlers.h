@@ -38,6 +38,11 @@ bool image_remove(SlCall *call, GError **error);
 
 bool network_list(SlCall *call, GError **error);
 bool network_inspect(SlCall *call, GError **error);
+bool network_create(SlCall *call, GError **error);
+bool network_remove(SlCall *call, GError **error);
+bool network_connect(SlCall *call, GError **error);
+bool network_disconnect(SlCall *call, GError **error);
+bool network_prune(SlCall *call, GError **error);
 bool volume_list(SlCall *call, GError **error);
 bool volume_inspect(SlCall *call, GError **error);
 bool plugin_list(SlCall *call, GError **error);

@@ -6,7 +6,7 @@ LATER = [
     ("POST", "/images/x/push"), ("GET", "/containers/x/archive"), ("PUT", "/containers/x/archive"),
     ("GET", "/containers/x/export"), ("GET", "/containers/x/changes"), ("GET", "/containers/x/stats"),
     ("GET", "/containers/x/attach/ws"),
-    ("POST", "/networks/create"), ("POST", "/networks/x/connect"), ("DELETE", "/networks/x"), ("POST", "/volumes/create"),
+    ("POST", "/volumes/create"),
     ("DELETE", "/volumes/x"), ("POST", "/session"), ("POST", "/grpc"), ("GET", "/swarm"), ("GET", "/services"), ("GET", "/nodes"),
     ("GET", "/tasks"), ("GET", "/secrets"), ("GET", "/configs"), ("GET", "/distribution/x/json"), ("POST", "/plugins/pull"),
 ]
