@@ -1,8 +1,8 @@
 #include "backends/core/recover.h"
 
 #include "backends/core/container.h"
-#include "backends/core/container_networks.h"
 #include "backends/core/container_file.h"
+#include "backends/core/container_networks.h"
 #include "common/clock.h"
 #include "common/fd.h"
 #include "common/id.h"
