@@ -8,7 +8,7 @@ ASAN = -Db_sanitize=address,undefined -Db_lundef=false
 TSAN = -Db_sanitize=thread -Db_lundef=false
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build demo run test unit conformance conformance-control check-asan check-tsan fuzz-replay fuzz bench \
+.PHONY: help deps build demo run test unit conformance conformance-control check-asan check-tsan fuzz-replay fuzz bench bench-streams test-recovery \
         clients-kit install fmt lint clean
 
 help: ## this list
@@ -38,6 +38,9 @@ unit: build ## the tests of the rooms only
 conformance: build ## tests/conformance; SL_TEST_HOST=unix:///x.sock runs it against another engine, K=... chooses cases
 	SL_BUILD=$(BUILD) $(PYTEST) tests/conformance $(if $(K),-k '$(K)')
 
+test-recovery: build ## the crash and replacement cases, with 500 containers that print while the daemon is replaced
+	SL_BUILD=$(BUILD) SL_REPLACED_CONTAINERS=500 $(PYTEST) tests/recovery $(if $(K),-k '$(K)')
+
 conformance-control: ## the same cases against Docker Engine (package docker.io, root), to judge the cases
 	tests/support/control.sh $(PYTEST) tests/conformance $(if $(K),-k '$(K)')
 
@@ -56,6 +59,9 @@ fuzz-replay: build ## every fuzz target over its corpus
 
 fuzz: ## search every fuzz target with libFuzzer for SECONDS=60 each; T='tar ws' chooses
 	tests/fuzz.sh $(or $(SECONDS),60) $(T)
+
+bench-streams: build ## memory of 5000 open streams, and a ping beside them
+	for kind in logs attach events; do $(PYTHON) -B bench/streams.py $$(tools/stage.sh $(BUILD)) 5000 $$kind || exit; done
 
 bench: deps build ## measure ours, and Docker Engine beside it where it is installed
 	bench/run.sh $(BUILD)
