@@ -182,7 +182,7 @@ class FrontendTest(unittest.TestCase):
         self.assertEqual(self.message("GET", "/nope"), (404, "page not found"))
         self.assertEqual(self.message("GET", "/v1.41/containers/x/nope"), (404, "page not found"))
         for method, path in (("POST", "/build"), ("POST", "/commit"), ("GET", "/swarm"), ("PUT", "/containers/x/archive"),
-                             ("POST", "/swarm/init"), ("POST", "/images/a/b/push"), ("POST", "/networks/create")):
+                             ("POST", "/swarm/init"), ("POST", "/images/a/b/push"), ("POST", "/volumes/create")):
             self.assertEqual(self.message(method, "/v1.41" + path), (501, f"{method} {path} is not supported by Sockerless yet"))
         self.assertEqual(self.backend.requests, [])
 
