@@ -212,8 +212,8 @@ SHELL_CASES = [
     ('child-of-pid-1-has-default-actions', 'sh -c "kill -TERM \\$\\$; echo no"; echo $?', '143\n'),
     (
         'group-is-killed-at-once',
-        'setsid sh -c "sleep 30 | sleep 30" & sleep 0.5; kill -TERM -$!; '
-        'wait $!; echo $?; sleep 0.3; ps -o stat,comm | grep -c "^S.*sleep"',
+        'setsid sh -c "sleep 30 | sleep 30" & until [ "$(ps -o comm | grep -c "^sleep")" = 2 ]; do sleep 0.05; done; '
+        'kill -TERM -$!; wait $!; echo $?; sleep 0.3; ps -o stat,comm | grep -c "^S.*sleep"',
         '143\n0\n',
         1,
     ),
